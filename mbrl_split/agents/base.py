@@ -1,0 +1,92 @@
+"""The contract of an agent: acts on observations, learns from any Gymnasium environment with discrete actions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, Protocol, Self
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass
+class History:
+    """What happened while learning: one dictionary of scalars per record, in order.
+
+    Each record has ``step`` (environment steps so far, summed over sub-environments) and any scalars that the agent
+    or a callback logged there, such as ``train/policy_loss`` or ``episode/return``.
+    """
+
+    records: list[dict[str, float]] = field(default_factory=list)
+
+    def log(self, step: int, **scalars: float) -> None:
+        self.records.append({"step": float(step), **scalars})
+
+    def column(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(steps, values) of the records that have ``name``."""
+        rows = [(r["step"], r[name]) for r in self.records if name in r]
+        steps, values = zip(*rows, strict=True) if rows else ((), ())
+        return np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
+
+
+class Callback(Protocol):
+    """Called after every update; returning True stops the learning.
+
+    ``record`` is the newest record of the agent's history and may be extended in place.
+    """
+
+    def __call__(self, agent: Agent, record: dict[str, float]) -> bool | None: ...
+
+
+class Agent(ABC):
+    """A learner on Box observations (or Discrete ones, one-hot) and Discrete actions.
+
+    Works on a single Gymnasium environment and on any vector environment, whichever autoreset mode it declares.
+    Hyper-parameters carry the names of Stable-Baselines3.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        *,
+        seed: int | None = None,
+        device: str = "cpu",
+        **config: Any,
+    ) -> None:
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.seed = seed
+        self.device = device
+
+    @abstractmethod
+    def act(self, obs: ArrayLike, *, deterministic: bool = False, mask: ArrayLike | None = None) -> NDArray[np.int64]:
+        """Actions for one observation (returns shape ()) or a batch of n (returns shape (n,)).
+
+        Args:
+            obs: One observation or a batch of them.
+            deterministic: The most probable (or most valuable) action rather than a draw.
+            mask: True where an action is allowed, shape (n_actions,) or (n, n_actions).
+        """
+
+    @abstractmethod
+    def learn(
+        self, env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any], total_steps: int, *,
+        callback: Callback | None = None,
+    ) -> History:
+        """Learn for ``total_steps`` environment steps (summed over sub-environments); a further call continues."""
+
+    def on_source_changed(self, version: int) -> None:
+        """The reward's source changed: relabel on sample (off-policy) or drop the open rollout (on-policy)."""
+
+    @abstractmethod
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write everything that learning needs to go on bit for bit (safetensors + JSON in a folder)."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, path: str | PathLike[str], *, device: str = "cpu") -> Self:
+        """Read what :meth:`save` wrote."""

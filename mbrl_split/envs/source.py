@@ -1,0 +1,82 @@
+"""Who answers the costly number: the one thing that differs between RL and MBRL."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mbrl_split.columns import Column
+from mbrl_split.errors import BadInput
+from mbrl_split.oracles import Ledger
+from mbrl_split.surrogates.base import Surrogate
+
+
+class Source(Protocol):
+    """Anything that answers a measurement.
+
+    Attributes:
+        columns: What the columns of a query mean.
+        version: Raised whenever the same query may be answered differently (a surrogate was refitted); 0 is the truth.
+    """
+
+    columns: tuple[Column, ...]
+    version: int
+
+    def answer(self, X: ArrayLike, *, seeds: ArrayLike) -> NDArray[np.float64]:
+        """The measured or predicted number for each row of ``X``, shape (n,)."""
+        ...
+
+
+class OracleSource:
+    """The truth, one true evaluation per row, paid through a ledger."""
+
+    version = 0
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.columns = ledger.oracle.columns
+
+    def answer(self, X: ArrayLike, *, seeds: ArrayLike) -> NDArray[np.float64]:
+        return self.ledger.measure(X, seeds=seeds).mean
+
+
+class SurrogateSource:
+    """A surrogate in place of the truth.
+
+    Args:
+        surrogate: Any fitted surrogate of the costly number.
+        columns: What the columns of a query mean.
+        mode: ``"mean"``; ``"lcb"``, pessimistic about a number that is a cost: mean + kappa·std_epistemic;
+            ``"sample"``, one posterior draw per distinct seed.
+        kappa: Width of the pessimism, in epistemic standard deviations.
+    """
+
+    def __init__(
+        self,
+        surrogate: Surrogate,
+        columns: tuple[Column, ...],
+        mode: Literal["mean", "lcb", "sample"] = "mean",
+        kappa: float = 1.0,
+    ) -> None:
+        if mode not in ("mean", "lcb", "sample"):
+            raise BadInput(f"mode is 'mean', 'lcb' or 'sample', not {mode!r}")
+        self.surrogate, self.columns, self.mode, self.kappa = surrogate, columns, mode, kappa
+        self.version = 1
+
+    def replace(self, surrogate: Surrogate) -> None:
+        """Answer from another (refitted) surrogate from now on."""
+        self.surrogate = surrogate
+        self.version += 1
+
+    def answer(self, X: ArrayLike, *, seeds: ArrayLike) -> NDArray[np.float64]:
+        if self.mode == "sample":
+            x, s = np.asarray(X, dtype=np.float64), np.asarray(seeds)
+            out = np.empty(len(x))
+            for seed in np.unique(s):
+                rows = s == seed
+                out[rows] = self.surrogate.sample(x[rows], 1, np.random.default_rng(int(seed)))[0]
+            return out
+        p = self.surrogate.predict(X)
+        return p.mean if self.mode == "mean" else p.mean + self.kappa * p.std_epistemic

@@ -1,0 +1,152 @@
+"""Named, frozen scenarios: which text is measured, through which channel, in which contexts, for which reward.
+
+A scenario is data. Override any field by keyword: ``scenario("equalised", episode_steps=1)``, on the command line and
+in a suite alike. It names no model: the same scenario is posed to every model, with the noise in units of the model's
+own *reference RMS* (the median over tokens of the root mean square of the hidden state after layer 1, kept in the
+model's card), so that a range fits models of different scale.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mbrl_split.columns import Column
+from mbrl_split.errors import BadInput
+from mbrl_split.registry import unknown
+
+PROTOCOL_VERSION = 1
+"""Raised whenever the same query would measure something else; part of every stored measurement's key."""
+
+
+@dataclass(frozen=True)
+class RewardSpec:
+    """How a reward is composed from the damage D (nats/token) and the split p of L layers.
+
+    ``"log"``: r = −quality·D + load·(1 − p/L).
+    ``"relative"`` (the paper's form): r = quality·(1 − exp(D)) + load·(1 − p/L).
+    """
+
+    kind: Literal["log", "relative"] = "log"
+    quality: float = 3.0
+    load: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("log", "relative"):
+            raise BadInput(f"reward kind is 'log' or 'relative', not {self.kind!r}")
+
+
+@dataclass(frozen=True)
+class ChannelSpec:
+    """The channel family of a scenario; the context supplies its intensity.
+
+    Attributes:
+        kind: ``"radio"`` (context: noise, m), ``"snr"`` (context: snr_db, m), ``"erasure"`` (context: loss) or
+            ``"packet"`` (context: snr_db, m; each packet is its own fading block, lost by outage).
+        csi: ``"receiver"`` divides by the known gain; ``"none"`` passes the raw h·x + n.
+        power: Reference power of the noise: ``"absolute"`` (σ itself) or ``"token"`` / ``"tensor"`` (from an SNR).
+        block: One gain per window; False draws one per token.
+    """
+
+    kind: Literal["radio", "snr", "erasure", "packet"] = "radio"
+    csi: Literal["receiver", "none"] = "receiver"
+    power: Literal["absolute", "token", "tensor"] = "absolute"
+    block: bool = True
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One decision problem.
+
+    Attributes:
+        name: The scenario's name.
+        channel: What the radio does to the hidden state.
+        context: What the agent cannot choose, as columns; drawn once per episode, uniform along each scale.
+        reward: How the reward is composed.
+        text: Name of the shipped text, or a path.
+        windows: Windows per true evaluation.
+        window: Scored tokens per window (each window holds one more, its first, as context).
+        pool: Windows of the text that learning may use; each one's clean reference is charged once per ledger.
+        actions: ``"absolute"`` picks the next split; ``"relative"`` moves by −max_move … +max_move, clipped.
+        max_move: Largest relative move, in layers.
+        episode_steps: Decisions per episode; the episode then is truncated.
+        drift: The noise falls by exp(−drift·Δ) when the split moves Δ layers deeper (the paper's 0.0005).
+        reference: ``"clean"``: damage is relative to the clean model; ``"start"``: the paper's code, relative to the
+            perplexity at the episode's start, which then belongs to the observation and costs one measurement.
+    """
+
+    name: str
+    channel: ChannelSpec
+    context: tuple[Column, ...]
+    reward: RewardSpec = field(default_factory=RewardSpec)
+    text: str = "sotu"
+    windows: int = 8
+    window: int = 128
+    pool: int = 128
+    actions: Literal["absolute", "relative"] = "absolute"
+    max_move: int = 4
+    episode_steps: int = 5
+    drift: float = 0.0
+    reference: Literal["clean", "start"] = "clean"
+
+    def __post_init__(self) -> None:
+        if self.actions not in ("absolute", "relative"):
+            raise BadInput(f"actions is 'absolute' or 'relative', not {self.actions!r}")
+        if self.reference not in ("clean", "start"):
+            raise BadInput(f"reference is 'clean' or 'start', not {self.reference!r}")
+        for name in ("windows", "window", "pool", "max_move", "episode_steps"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"{name} is at least 1, not {getattr(self, name)}")
+        if self.pool < self.windows:
+            raise BadInput(f"pool ({self.pool}) holds at least the {self.windows} windows of one evaluation")
+        for column in self.context:
+            if column.name == "m" and column.low < 0.5:
+                raise BadInput(f"a Nakagami shape m is at least 0.5, not {column.low}")
+
+    @property
+    def tokens(self) -> int:
+        """Scored tokens of one true evaluation."""
+        return self.windows * self.window
+
+    def columns(self, n_layers: int) -> tuple[Column, ...]:
+        """The columns of a query: the split (1 … L−1), then the context."""
+        return (Column("split", "layers", 1, n_layers - 1, "ordinal"), *self.context)
+
+
+_M = Column("m", "1", 0.5, 8.0, "log")
+
+# The noise ranges stand for "the best split moves by at least L/3 between quiet and loud" (see the landscape page);
+# the paper's cases L, H and A are not public, so these are ours.
+SCENARIOS: dict[str, Scenario] = {
+    s.name: s
+    for s in (
+        Scenario("equalised", ChannelSpec(), (Column("noise", "RMS", 0.03, 3.0, "log"), _M)),
+        Scenario(
+            "paper-a",
+            ChannelSpec(csi="none"),
+            (Column("noise", "RMS", 0.03, 3.0, "log"), _M),
+            RewardSpec("relative", quality=10.0),
+            drift=0.0005,
+        ),
+    )
+}
+
+
+def scenario(name: str | Scenario, **overrides: Any) -> Scenario:
+    """The named scenario, with any field replaced.
+
+    Raises:
+        BadInput: The name or a field is unknown, or a value is out of range.
+    """
+    if isinstance(name, Scenario):
+        base = name
+    elif name in SCENARIOS:
+        base = SCENARIOS[name]
+    else:
+        raise BadInput(unknown("scenario", name, SCENARIOS))
+    fields = [f.name for f in dataclasses.fields(Scenario)]
+    for key in overrides:
+        if key not in fields:
+            raise BadInput(unknown("scenario field", key, fields))
+    return dataclasses.replace(base, **overrides)
