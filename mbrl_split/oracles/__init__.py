@@ -1,0 +1,20 @@
+"""The true, costly measurement: oracles, the ledger that counts and caps them, and the durable store."""
+
+from mbrl_split.oracles.base import WINDOW_DTYPE, Measurement, Oracle, Price
+from mbrl_split.oracles.function import FunctionOracle
+from mbrl_split.oracles.ledger import Ledger, Rows
+from mbrl_split.oracles.store import FileStore, SqliteStore, Store, open_store
+
+__all__ = [
+    "WINDOW_DTYPE",
+    "FileStore",
+    "FunctionOracle",
+    "Ledger",
+    "Measurement",
+    "Oracle",
+    "Price",
+    "Rows",
+    "SqliteStore",
+    "Store",
+    "open_store",
+]

@@ -1,0 +1,76 @@
+"""Any function as an oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mbrl_split.columns import Column, check_rows
+from mbrl_split.errors import BadInput
+from mbrl_split.oracles.base import Measurement, Oracle, check_seeds
+
+
+class FunctionOracle(Oracle):
+    """A function of the query, with optional noise that follows from the row's seed.
+
+    The noise is a function of the seed alone, so rows with equal seeds share it (common random numbers). A measurement
+    of k times the declared size has noise of ``noise_std``/√k.
+
+    Args:
+        f: Maps queries of shape (n, d) to numbers of shape (n,); must be a function of its argument alone.
+        columns: What the columns of a query mean.
+        noise_std: Standard deviation of one evaluation's Gaussian noise, in the function's units.
+        seconds: What one evaluation is said to take, in seconds.
+        identity: A name that changes whenever ``f`` or the noise does. Needed to keep measurements in a store.
+        tokens_per_evaluation: Size of one true evaluation.
+    """
+
+    def __init__(
+        self,
+        f: Callable[[NDArray[np.float64]], ArrayLike],
+        columns: Sequence[Column],
+        noise_std: float = 0.0,
+        seconds: float = 0.0,
+        identity: str = "",
+        tokens_per_evaluation: int = 1,
+    ) -> None:
+        if not (np.isfinite(noise_std) and noise_std >= 0):
+            raise BadInput(f"noise_std is a number of at least 0, not {noise_std}")
+        if tokens_per_evaluation < 1:
+            raise BadInput(f"tokens_per_evaluation is at least 1, not {tokens_per_evaluation}")
+        self.f, self.noise_std, self.seconds = f, float(noise_std), float(seconds)
+        self.columns = tuple(columns)
+        self.identity = f"function {identity} noise {self.noise_std!r}" if identity else ""
+        self.tokens_per_evaluation = tokens_per_evaluation
+
+    def measure(
+        self, X: ArrayLike, *, seeds: ArrayLike, tokens: int | None = None, draws: int | None = None
+    ) -> Measurement:
+        price = self.price(X, seeds=seeds, tokens=tokens, draws=draws)
+        x = check_rows(X, self.columns)
+        n, evaluations = len(x), price.n_tokens * price.n_draws / self.tokens_per_evaluation
+        value = np.empty(n)
+        # One row at a time: a batched function may round a row differently in different company.
+        for row in range(n):
+            answer = np.asarray(self.f(x[row : row + 1]), dtype=np.float64)
+            if answer.shape != (1,):
+                raise BadInput(f"the function gave shape {answer.shape} for one query of shape (1, {x.shape[1]})")
+            value[row] = answer[0]
+        if not np.isfinite(value).all():
+            row = int(np.flatnonzero(~np.isfinite(value))[0])
+            raise BadInput(f"the function gave {value[row]} for the query {x[row].tolist()}")
+        std = self.noise_std / np.sqrt(evaluations)
+        if std > 0:
+            value = value + std * np.array(
+                [np.random.default_rng(int(s)).standard_normal() for s in check_seeds(seeds, n)]
+            )
+        return Measurement(
+            mean=value,
+            std_error=np.full(n, std),
+            n_tokens=np.full(n, price.n_tokens),
+            n_draws=np.full(n, price.n_draws),
+            n_capped=np.zeros(n, np.int64),
+            seconds=np.full(n, self.seconds * evaluations),
+        )
