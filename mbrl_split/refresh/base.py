@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_split.errors import BadInput
+from mbrl_split.refresh.objective import Objective
 from mbrl_split.surrogates.base import Surrogate
+
+Where = Literal["design", "visited", "both"]
+"""Which pool an acquisition chooses from: fresh contexts × every action, the queries that the agent recently made, or
+both, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,9 @@ class RefreshState:
         n_rows: Rows the surrogate has learnt from.
         epistemic: Mean epistemic std at recently visited queries, in the target's unit; nan if unknown.
         residuals: Truth minus prediction of the audits since the last refresh, in units of the predicted std.
+        steps_since_audit: Environment steps since truth was last paid for to audit or to learn.
+        gain: Reward per step that an exact surrogate would win over this one, as this one believes (the expected value
+            of perfect information at fresh contexts); nan if unknown. Only for schedules that look at it.
     """
 
     step: int
@@ -37,6 +46,8 @@ class RefreshState:
     n_rows: int
     epistemic: float = float("nan")
     residuals: tuple[float, ...] = ()
+    steps_since_audit: int = 0
+    gain: float = float("nan")
 
     @property
     def affordable(self) -> float:
@@ -46,15 +57,26 @@ class RefreshState:
 
 @dataclass(frozen=True)
 class RefreshDecision:
-    """Pay for ``n`` true evaluations now (0: not now), and why; ``refit`` optimises hyper-parameters again."""
+    """Pay for ``n`` true evaluations now (0: not now), and why; ``refit`` optimises hyper-parameters again.
+
+    ``audit`` asks for that many visited rows, drawn at random, to be measured now and compared with the prediction;
+    the schedule is then asked again. Audited rows are learnt from at the next refresh.
+    """
 
     n: int
     reason: str
     refit: bool = True
+    audit: int = 0
 
 
 class RefreshSchedule(ABC):
-    """When to pay. Schedules are frozen dataclasses of plain settings: printable, saveable, tunable."""
+    """When to pay. Schedules are frozen dataclasses of plain settings: printable, saveable, tunable.
+
+    A schedule keeps no state of its own: the same :class:`RefreshState` always gets the same decision.
+    """
+
+    looks_at: ClassVar[frozenset[str]] = frozenset()
+    """Fields of the state that cost something to compute (``"epistemic"``, ``"gain"``) and that this schedule reads."""
 
     @abstractmethod
     def decide(self, state: RefreshState) -> RefreshDecision:
@@ -65,11 +87,58 @@ class RefreshSchedule(ABC):
         return asdict(self)  # type: ignore[call-overload,no-any-return]
 
 
+def pay(state: RefreshState, n: int, reason: str, *, refit: bool = True) -> RefreshDecision:
+    """Pay for ``n`` evaluations, or for as many as the budget still allows."""
+    allowed = n if state.affordable >= n else int(state.affordable)
+    if allowed == 0:
+        return RefreshDecision(0, f"budget spent ({reason})")
+    return RefreshDecision(allowed, reason, refit)
+
+
+def wait(reason: str) -> RefreshDecision:
+    """Do not pay now."""
+    return RefreshDecision(0, reason)
+
+
+def positive(schedule: RefreshSchedule | Acquisition, *names: str) -> None:
+    """Refuse settings that are not positive.
+
+    Raises:
+        BadInput: One of the named fields is zero, negative or nan.
+    """
+    for name in names:
+        value = getattr(schedule, name)
+        if not value > 0:
+            raise BadInput(f"{type(schedule).__name__}: {name} is positive, not {value}")
+
+
 class Acquisition(ABC):
-    """Which rows to pay for."""
+    """Which rows to pay for. Acquisitions are frozen dataclasses, as schedules are.
+
+    The pool holds several actions per context; the context of a row is read off the row itself (see
+    :class:`~mbrl_split.refresh.objective.Objective`), so a pool may be shuffled, cut or joined freely.
+    """
+
+    where: Where
+    """Which rows the caller should put into the pool."""
 
     @abstractmethod
     def select(
         self, X_pool: NDArray[np.float64], surrogate: Surrogate, n: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:
         """Indices into ``X_pool`` of the ``n`` rows to measure, shape (n,); repeats are allowed."""
+
+    def bind(self, objective: Objective) -> Self:
+        """The same acquisition with the reward known to it; a no-op for those that look only at the surrogate."""
+        return self
+
+    def config(self) -> dict[str, Any]:
+        """The settings as plain data; a wrapped acquisition appears as its own ``config``, with its class's name."""
+        out: dict[str, Any] = {}
+        for f in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, f.name)
+            if isinstance(value, Acquisition):
+                out[f.name] = {"name": type(value).__name__, **value.config()}
+            elif f.name != "objective":
+                out[f.name] = value
+        return out

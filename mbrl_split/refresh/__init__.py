@@ -1,0 +1,40 @@
+"""When to pay for the truth (schedules), and for which rows (acquisitions).
+
+>>> from mbrl_split.refresh import FixedInterval, RefreshState
+>>> FixedInterval(every=1000, n=8).decide(RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24))
+RefreshDecision(n=8, reason='1000 steps have passed', refit=True, audit=0)
+"""
+
+from mbrl_split.refresh.base import Acquisition, RefreshDecision, RefreshSchedule, RefreshState, Where
+from mbrl_split.refresh.design import cross, design_pool, random_design, sobol_design
+from mbrl_split.refresh.detectors import cusum, page_hinkley
+from mbrl_split.refresh.objective import Objective
+from mbrl_split.refresh.open_loop import Always, Doubling, FixedInterval, Geometric, Never, Paced
+from mbrl_split.refresh.uniform import OnPolicyAcquisition, RandomAcquisition
+from mbrl_split.refresh.triggered import ErrorTriggered, UncertaintyTriggered, ValueOfInformation
+
+__all__ = [
+    "Acquisition",
+    "Always",
+    "Doubling",
+    "ErrorTriggered",
+    "FixedInterval",
+    "Geometric",
+    "Never",
+    "Objective",
+    "OnPolicyAcquisition",
+    "Paced",
+    "RandomAcquisition",
+    "RefreshDecision",
+    "RefreshSchedule",
+    "RefreshState",
+    "UncertaintyTriggered",
+    "ValueOfInformation",
+    "Where",
+    "cross",
+    "cusum",
+    "design_pool",
+    "page_hinkley",
+    "random_design",
+    "sobol_design",
+]

@@ -1,0 +1,107 @@
+"""Schedules that look at what the surrogate knows, or at how wrong it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from mbrl_split.errors import BadInput
+from mbrl_split.refresh.base import RefreshDecision, RefreshSchedule, RefreshState, pay, positive, wait
+from mbrl_split.refresh.detectors import cusum, page_hinkley
+
+
+@dataclass(frozen=True)
+class UncertaintyTriggered(RefreshSchedule):
+    """Pay when the surrogate says it does not know: knows what it knows (KWIK).
+
+    Attributes:
+        threshold: Mean epistemic std at recently visited queries that is too much, in the measured number's unit.
+        n: Evaluations per refresh.
+        every: Least number of environment steps between two refreshes.
+    """
+
+    looks_at: ClassVar[frozenset[str]] = frozenset({"epistemic"})
+
+    threshold: float
+    n: int = 16
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        positive(self, "threshold", "n", "every")
+
+    def decide(self, state: RefreshState) -> RefreshDecision:
+        if state.steps_since_refresh < self.every:
+            return wait(f"{state.steps_since_refresh} of {self.every} steps since the last refresh")
+        if not state.epistemic > self.threshold:
+            return wait(f"epistemic std {state.epistemic:.3g} within {self.threshold:g}")
+        return pay(state, self.n, f"epistemic std {state.epistemic:.3g} above {self.threshold:g}")
+
+
+@dataclass(frozen=True)
+class ErrorTriggered(RefreshSchedule):
+    """Pay when random audits say that the surrogate has become wrong: the one kind that notices a drifting world.
+
+    Every ``audit_every`` steps ``audit_n`` visited rows are measured; their standardised residuals since the last
+    refresh feed a two-sided change detector.
+
+    Attributes:
+        n: Evaluations per refresh.
+        audit_every: Environment steps between audits.
+        audit_n: Evaluations per audit.
+        detector: ``"cusum"`` (against 0) or ``"page-hinkley"`` (against the running mean).
+        threshold: Alarm level of the detector, in predicted standard deviations.
+        slack: Drift that is forgiven per audit, in predicted standard deviations.
+    """
+
+    n: int = 16
+    audit_every: int = 1024
+    audit_n: int = 1
+    detector: Literal["cusum", "page-hinkley"] = "cusum"
+    threshold: float = 5.0
+    slack: float = 0.5
+
+    def __post_init__(self) -> None:
+        positive(self, "n", "audit_every", "audit_n", "threshold")
+        if self.detector not in ("cusum", "page-hinkley"):
+            raise BadInput(f"ErrorTriggered: detector is 'cusum' or 'page-hinkley', not {self.detector!r}")
+        if not self.slack >= 0:
+            raise BadInput(f"ErrorTriggered: slack is at least 0, not {self.slack}")
+
+    def decide(self, state: RefreshState) -> RefreshDecision:
+        statistic = cusum if self.detector == "cusum" else page_hinkley
+        level = statistic(state.residuals, self.slack)
+        if level > self.threshold:
+            return pay(state, self.n, f"{self.detector} at {level:.3g} above {self.threshold:g}")
+        if state.steps_since_audit >= self.audit_every and state.affordable >= self.audit_n:
+            return RefreshDecision(0, f"audit: {self.audit_every} steps have passed", audit=self.audit_n)
+        return wait(f"{self.detector} at {level:.3g} within {self.threshold:g}")
+
+
+@dataclass(frozen=True)
+class ValueOfInformation(RefreshSchedule):
+    """Pay while what truth could win over the steps left exceeds its price (arXiv:2011.06709).
+
+    The win is bounded by the value of perfect information: gain per step × steps left.
+
+    Attributes:
+        price: Reward that one true evaluation is worth.
+        n: Evaluations per refresh.
+        every: Least number of environment steps between two refreshes.
+    """
+
+    looks_at: ClassVar[frozenset[str]] = frozenset({"gain"})
+
+    price: float
+    n: int = 16
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        positive(self, "price", "n", "every")
+
+    def decide(self, state: RefreshState) -> RefreshDecision:
+        if state.steps_since_refresh < self.every:
+            return wait(f"{state.steps_since_refresh} of {self.every} steps since the last refresh")
+        win = state.gain * (state.total_steps - state.step)
+        if not win > self.price * self.n:
+            return wait(f"at most {win:.3g} to win, {self.price * self.n:.3g} to pay")
+        return pay(state, self.n, f"up to {win:.3g} to win for {self.price * self.n:.3g}")
