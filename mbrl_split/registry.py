@@ -76,7 +76,14 @@ SCHEDULES = Registry(
     "schedules",
     {
         "never": "mbrl_split.refresh:Never",
+        "always": "mbrl_split.refresh:Always",
         "fixed": "mbrl_split.refresh:FixedInterval",
+        "geometric": "mbrl_split.refresh:Geometric",
+        "doubling": "mbrl_split.refresh:Doubling",
+        "paced": "mbrl_split.refresh:Paced",
+        "uncertainty": "mbrl_split.refresh:UncertaintyTriggered",
+        "error": "mbrl_split.refresh:ErrorTriggered",
+        "voi": "mbrl_split.refresh:ValueOfInformation",
     },
 )
 ACQUISITIONS = Registry(
@@ -84,5 +91,11 @@ ACQUISITIONS = Registry(
     {
         "random": "mbrl_split.refresh:RandomAcquisition",
         "on-policy": "mbrl_split.refresh:OnPolicyAcquisition",
+        "epistemic": "mbrl_split.refresh:MaxEpistemic",
+        "integrated-variance": "mbrl_split.refresh:IntegratedVariance",
+        "disagreement": "mbrl_split.refresh:Disagreement",
+        "ucb": "mbrl_split.refresh:UCB",
+        "thompson": "mbrl_split.refresh:Thompson",
+        "top-two": "mbrl_split.refresh:TopTwo",
     },
 )

@@ -6,20 +6,29 @@ RefreshDecision(n=8, reason='1000 steps have passed', refit=True, audit=0)
 """
 
 from mbrl_split.refresh.base import Acquisition, RefreshDecision, RefreshSchedule, RefreshState, Where
+from mbrl_split.refresh.decisive import UCB, Disagreement, Thompson, TopTwo
 from mbrl_split.refresh.design import cross, design_pool, random_design, sobol_design
 from mbrl_split.refresh.detectors import cusum, page_hinkley
+from mbrl_split.refresh.integrated import IntegratedVariance
 from mbrl_split.refresh.objective import Objective
 from mbrl_split.refresh.open_loop import Always, Doubling, FixedInterval, Geometric, Never, Paced
-from mbrl_split.refresh.uniform import OnPolicyAcquisition, RandomAcquisition
+from mbrl_split.refresh.scored import CostAware, Diverse, MaxEpistemic, ScoredAcquisition
 from mbrl_split.refresh.triggered import ErrorTriggered, UncertaintyTriggered, ValueOfInformation
+from mbrl_split.refresh.uniform import OnPolicyAcquisition, RandomAcquisition
 
 __all__ = [
+    "UCB",
     "Acquisition",
     "Always",
+    "CostAware",
+    "Disagreement",
+    "Diverse",
     "Doubling",
     "ErrorTriggered",
     "FixedInterval",
     "Geometric",
+    "IntegratedVariance",
+    "MaxEpistemic",
     "Never",
     "Objective",
     "OnPolicyAcquisition",
@@ -28,6 +37,9 @@ __all__ = [
     "RefreshDecision",
     "RefreshSchedule",
     "RefreshState",
+    "ScoredAcquisition",
+    "Thompson",
+    "TopTwo",
     "UncertaintyTriggered",
     "ValueOfInformation",
     "Where",
