@@ -1,0 +1,119 @@
+"""Find and load a model by name: shipped, fetched, a local folder or a hub id."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mbrl_split import data
+from mbrl_split.errors import BadInput, Refused
+from mbrl_split.llm.fetch import FETCHABLE, cached_model
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load_pretrained(name: str | os.PathLike[str], *, device: str, dtype: str) -> tuple[Any, Any]:
+    """The transformers model (on its device, in its dtype) and its tokenizer (None if it has none).
+
+    Only safetensors are read and no code that comes with a model is run.
+
+    Raises:
+        BadInput: No such model, device or dtype, or the hub cannot be reached.
+        Refused: The model is no causal LM of transformers, or has no safetensors.
+    """
+    if dtype not in DTYPES:
+        raise BadInput(f"dtype is {' or '.join(map(repr, DTYPES))}, not {dtype!r}")
+    where = _device(device)
+    source, local = _locate(os.fspath(name))
+    with _quiet():
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        _check_config(source, local)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                source, dtype=DTYPES[dtype], local_files_only=local, use_safetensors=True, trust_remote_code=False
+            )
+        except (OSError, ValueError) as error:
+            raise Refused(f"model {source} cannot be loaded: {_first_line(error)}") from error
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local, trust_remote_code=False)
+        except Exception:  # a model without a (usable) tokenizer still takes token ids
+            tokenizer = None
+    return model.to(where), tokenizer
+
+
+def _locate(name: str) -> tuple[str, bool]:
+    """(what transformers loads, whether it is on this disk)."""
+    if name in data.MODELS:
+        return str(data.model_path(name)), True
+    if name in FETCHABLE:
+        folder = cached_model(name)
+        if folder is None:
+            raise BadInput(f"model {name!r} is not in the cache yet: run `mbrl-split models fetch {name}` once")
+        return str(folder), True
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise BadInput(f"folder {path} holds no model: there is no config.json")
+        return str(path), True
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise BadInput(f"model folder {name} does not exist")
+    return name, False
+
+
+def _check_config(source: str, local: bool) -> None:
+    """Refuse by the config alone what cannot be a causal LM, before anything large is downloaded."""
+    from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
+
+    try:
+        raw, _ = PretrainedConfig.get_config_dict(source, local_files_only=local)
+    except OSError as error:
+        raise BadInput(
+            f"unknown model {source!r}: not shipped ({', '.join((*data.MODELS, *FETCHABLE))}), no folder, "
+            "and the Hugging Face hub does not have it or cannot be reached"
+        ) from error
+    if raw.get("is_encoder_decoder"):
+        raise Refused(f"model {source} is an encoder-decoder model: the cut needs one stack of decoder layers")
+    try:
+        config = AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        why = "runs remote code" if "auto_map" in raw else f"has the type {raw.get('model_type')!r}"
+        raise Refused(f"model {source} {why}: only architectures that are part of transformers can be cut") from error
+    if config.is_encoder_decoder:
+        raise Refused(f"model {source} is an encoder-decoder model: the cut needs one stack of decoder layers")
+    if type(config) not in AutoModelForCausalLM._model_mapping:
+        raise Refused(f"model {source} ({config.model_type}) is no causal language model")
+
+
+def _device(device: str) -> torch.device:
+    try:
+        where = torch.device(device)
+    except RuntimeError as error:
+        raise BadInput(f"unknown device {device!r}: 'cpu', 'cuda', 'cuda:1', …") from error
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise BadInput(f"device {device!r} is not there: torch sees no CUDA device")
+    return where
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bars, restored afterwards."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

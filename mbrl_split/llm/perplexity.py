@@ -1,0 +1,210 @@
+"""Perplexity, and the protocol without which it cannot be compared.
+
+**Protocol.** Each document is tokenised on its own, without special tokens (no BOS in any window), and cut into
+consecutive windows of ``window + 1`` tokens that do not overlap; what is left at a document's end is dropped. The first
+token of a window is context only, so ``window`` tokens are scored. The NLL of a window is the mean over its scored
+tokens of −ln p(token | earlier tokens of the window), in nats, accumulated in float64 and capped at ln(vocabulary):
+what uniform guessing would cost. A value that is not finite counts as the cap; what was capped is flagged, never
+dropped. All windows hold equally many tokens, so the mean over windows is token-weighted, and
+perplexity = exp(total NLL / scored tokens), never a mean of windows' perplexities.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mbrl_split.channels.base import Channel
+from mbrl_split.errors import BadInput
+
+if TYPE_CHECKING:
+    from mbrl_split.llm.split_model import SplitModel
+
+
+def cut_windows(documents: Sequence[str], tokenizer: Any, window: int) -> Tensor:
+    """Token ids of all windows of the documents, (n, window + 1), in order; see the protocol above.
+
+    Raises:
+        BadInput: ``window`` is below 1, or no document is as long as one window.
+    """
+    if window < 1:
+        raise BadInput(f"a window scores at least 1 token, not {window}")
+    if tokenizer is None:
+        raise BadInput("cutting a text into windows needs a tokenizer")
+    cut, longest = [], 0
+    for document in documents:
+        # verbose=False: a document longer than the model's context is no mistake here.
+        ids = torch.tensor(tokenizer(document, add_special_tokens=False, verbose=False)["input_ids"], dtype=torch.long)
+        count = len(ids) // (window + 1)
+        longest = max(longest, len(ids))
+        cut.append(ids[: count * (window + 1)].reshape(count, window + 1))
+    windows = torch.cat(cut) if cut else torch.empty(0, window + 1, dtype=torch.long)
+    if not len(windows):
+        raise BadInput(
+            f"the text is shorter than a window: its longest document has {longest} tokens, a window {window + 1} "
+            "(in one file, blank lines separate documents; a folder of files has one document per file)"
+        )
+    return windows
+
+
+def window_nll(logits: Tensor, ids: Tensor, cap: float) -> tuple[Tensor, Tensor]:
+    """NLL of each window, capped.
+
+    Args:
+        logits: Predictions from the inputs ``ids[:, :-1]``, (batch, window, vocabulary).
+        ids: Token ids of the windows, (batch, window + 1).
+        cap: Largest NLL a window can have, in nats/token: ln(vocabulary).
+
+    Returns:
+        Mean NLL per scored token of each window in nats, (batch,) float64, at most ``cap``; and whether it was capped
+        (above the cap, or not finite), (batch,) bool.
+    """
+    if logits.shape[:2] != (ids.shape[0], ids.shape[1] - 1):
+        raise BadInput(f"logits {tuple(logits.shape)} do not belong to the inputs of windows {tuple(ids.shape)}")
+    targets = ids[:, 1:].to(logits.device)
+    # Window by window: the log-softmax of one stays in cache, and no second copy of all logits is made.
+    nll = torch.stack(
+        [
+            functional.cross_entropy(row.float(), target, reduction="none").double().mean()
+            for row, target in zip(logits, targets, strict=True)
+        ]
+    )
+    capped = ~torch.isfinite(nll) | (nll > cap)
+    return torch.where(capped, torch.full_like(nll, cap), nll), capped
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """A perplexity with all that is needed to compare it.
+
+    Attributes:
+        perplexity: exp(nll).
+        nll: Token-weighted capped NLL over windows and draws, nats/token.
+        std_error: Of ``nll``, between windows; nan with one window.
+        mean_of_draws: Mean over channel draws of each draw's perplexity: never below ``perplexity`` (Jensen), and
+            equal to it with one draw.
+        clean_nll: The same windows without a channel.
+        capped: Windows (over all draws) that were capped at ln(vocabulary).
+        model, fingerprint, dtype: What was measured, and in which arithmetic.
+        split, channel: Where it was cut and what was in between; None: uncut.
+        windows, window, tokens, draws, seed: Size of the measurement; ``tokens`` are scored tokens per draw.
+        protocol: The rest, in words.
+    """
+
+    perplexity: float
+    nll: float
+    std_error: float
+    mean_of_draws: float
+    clean_nll: float
+    capped: int
+    model: str
+    fingerprint: str
+    dtype: str
+    split: int | None
+    channel: str | None
+    windows: int
+    window: int
+    tokens: int
+    draws: int
+    seed: int
+    protocol: str
+
+    def __str__(self) -> str:
+        return (
+            f"perplexity {self.perplexity:.2f} ({self.nll:.4f} ± {self.std_error:.4f} nats/token; clean "
+            f"{math.exp(self.clean_nll):.2f}); {self.protocol}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+def perplexity(
+    model: SplitModel,
+    documents: Sequence[str],
+    *,
+    split: int | None = None,
+    channel: Channel | None = None,
+    window: int = 128,
+    max_windows: int | None = None,
+    draws: int = 1,
+    seed: int = 0,
+    batch: int = 8,
+) -> Perplexity:
+    """The perplexity of a text, uncut or through a channel at a split.
+
+    Args:
+        model: The model; it needs a tokenizer.
+        documents: The text, for instance ``mbrl_split.data.documents("sotu", "replay")``.
+        split: Layers before the channel, 1 … L−1; goes together with ``channel``.
+        channel: What the radio does to the hidden state.
+        window: Scored tokens per window.
+        max_windows: Take only the first so many windows.
+        draws: Channel draws per window; the seed of a draw follows from (seed, window, draw) alone.
+        seed: Seed of the channel.
+        batch: Windows per forward pass.
+
+    Raises:
+        BadInput: The text is shorter than a window, the window is longer than the model takes, or only one of
+            ``split`` and ``channel`` is given.
+    """
+    if (split is None) != (channel is None):
+        raise BadInput("a channel needs a split and a split a channel: give both, or neither")
+    if draws < 1 or batch < 1 or seed < 0:
+        raise BadInput(f"draws and batch are at least 1 and the seed is not negative: {draws}, {batch}, {seed}")
+    if split is not None and not 1 <= split < model.n_layers:
+        raise BadInput(f"a split of {model.name} is an integer in [1, {model.n_layers - 1}], not {split!r}")
+    windows = cut_windows(documents, model.tokenizer, window)[:max_windows]
+    cap = math.log(model.vocab_size)
+    clean = torch.empty(len(windows), dtype=torch.float64)
+    nll = torch.empty(draws, len(windows), dtype=torch.float64)
+    capped = torch.zeros(draws, len(windows), dtype=torch.bool)
+    for start in range(0, len(windows), batch):
+        ids = windows[start : start + batch]
+        rows = slice(start, start + len(ids))
+        if split is None or channel is None:
+            clean[rows], capped[0, rows] = window_nll(model.logits(ids[:, :-1]), ids, cap)
+            nll[:, rows] = clean[rows]
+            continue
+        states = model.prefix(ids[:, :-1])
+        clean[rows], _ = window_nll(model.suffix(states[-1], model.n_layers), ids, cap)
+        for draw in range(draws):
+            seeds = [_seed(seed, window_index, draw) for window_index in range(start, start + len(ids))]
+            received = channel(states[split], seeds=seeds)
+            nll[draw, rows], capped[draw, rows] = window_nll(model.suffix(received, split), ids, cap)
+    per_window, mean = nll.mean(0), nll.mean().item()
+    error = per_window.std().item() / math.sqrt(len(windows)) if len(windows) > 1 else math.nan
+    return Perplexity(
+        perplexity=math.exp(mean),
+        nll=mean,
+        std_error=error,
+        mean_of_draws=nll.mean(1).exp().mean().item(),
+        clean_nll=clean.mean().item(),
+        capped=int(capped.sum()),
+        model=model.name,
+        fingerprint=model.fingerprint,
+        dtype=str(model.dtype).removeprefix("torch."),
+        split=split,
+        channel=None if channel is None else repr(channel),
+        windows=len(windows),
+        window=window,
+        tokens=len(windows) * window,
+        draws=draws,
+        seed=seed,
+        protocol=f"{len(windows) * window} scored tokens in {len(windows)} windows of {window} (stride {window + 1}, "
+        f"within documents, remainders dropped), no BOS, capped at ln({model.vocab_size}), "
+        f"{str(model.dtype).removeprefix('torch.')}, {draws} draw(s), seed {seed}",
+    )
+
+
+def _seed(seed: int, window: int, draw: int) -> int:
+    """The channel seed of one draw of one window."""
+    return int(np.random.SeedSequence([seed, window, draw]).generate_state(1, np.uint64)[0] >> np.uint64(1))

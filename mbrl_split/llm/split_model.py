@@ -1,0 +1,212 @@
+"""A causal language model cut at a layer: the first p layers on the user equipment, the rest on the edge server."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from mbrl_split.errors import BadInput, Refused
+from mbrl_split.llm.fingerprint import fingerprint
+from mbrl_split.llm.stack import Stack, find_layers, largest_difference, refuse_uncuttable
+
+# Share of the largest logit by which an identity cut may miss; where the same kernels run it is bit-equal.
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3, torch.float64: 1e-10}
+
+
+class SplitModel:
+    """Any decoder-only Hugging Face causal LM, with the states that would cross a channel at each split.
+
+    Split p means: p layers run before the channel, L − p after it. The model's own forward does all the work, so that
+    masks, positions and caches are its own; the model is put in evaluation mode, and its layers are meddled with only
+    during a call (which is therefore not to be made from two threads at once).
+
+    Args:
+        hf_model: A causal LM of transformers, weights loaded.
+        tokenizer: Its tokenizer; needed by whatever starts from text.
+        name: What to call it in reports; default the name it was loaded under.
+
+    Raises:
+        Refused: The model cannot be cut: an encoder-decoder, a state-space model, remote code, not causal, or a model
+            whose identity cut does not reproduce its own logits.
+    """
+
+    def __init__(self, hf_model: Any, tokenizer: Any = None, *, name: str | None = None) -> None:
+        refuse_uncuttable(hf_model)
+        self.model: Any = hf_model.eval()
+        self.tokenizer: Any = tokenizer
+        self.stack = Stack(find_layers(hf_model))
+        self.config: Any = hf_model.config.get_text_config()
+        self.name: str = name or getattr(hf_model.config, "name_or_path", "") or type(hf_model).__name__
+        self._check_identity()
+
+    @classmethod
+    def load(cls, name: str, *, device: str = "cpu", dtype: str = "float32") -> Self:
+        """A shipped model, a fetched one, a local folder, or a model of the Hugging Face hub.
+
+        Args:
+            name: ``"tiny-llama"``, ``"tiny-gpt2"``; ``"smollm2-135m"`` (once fetched); a path; or a hub id.
+            device: Any torch device, ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+            dtype: ``"float32"`` or ``"bfloat16"``.
+
+        Raises:
+            BadInput: No such model, device or dtype, or the hub cannot be reached.
+            Refused: The model cannot be cut.
+        """
+        from mbrl_split.llm.load import load_pretrained
+
+        model, tokenizer = load_pretrained(name, device=device, dtype=dtype)
+        return cls(model, tokenizer, name=str(name))
+
+    @property
+    def n_layers(self) -> int:
+        """L, the number of decoder layers."""
+        return len(self.stack)
+
+    @property
+    def hidden_size(self) -> int:
+        """d, the width of the hidden state."""
+        return int(self.config.hidden_size)
+
+    @property
+    def vocab_size(self) -> int:
+        return int(self.config.vocab_size)
+
+    @property
+    def max_window(self) -> int:
+        """Most tokens one forward pass may hold, as the config states it (2**20 where it states none)."""
+        for key in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
+            if isinstance(limit := getattr(self.config, key, None), int):
+                return limit
+        return 2**20
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype  # type: ignore[no-any-return]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of the SHA-256 over architecture, config and weights."""
+        return fingerprint(self.model)
+
+    @cached_property
+    def reference_rms(self) -> float:
+        """Unit of the scenarios' noise: median token RMS of the hidden state after layer 1, on the shipped text.
+
+        Taken from a shipped model's card, else measured once (see ``mbrl_split.llm.residual``).
+        """
+        from mbrl_split.llm.residual import reference_rms
+
+        return reference_rms(self)
+
+    @torch.no_grad()
+    def prefix(self, input_ids: Tensor) -> Tensor:
+        """What would cross the channel at every split, in one forward pass.
+
+        Args:
+            input_ids: Token ids, (batch, tokens).
+
+        Returns:
+            States, (L+1, batch, tokens, d): ``states[p]`` is the hidden state after p layers; ``states[0]`` are the
+            embeddings, ``states[L]`` comes before the final norm.
+        """
+        ids = self._checked(input_ids)
+        states: Tensor | None = None
+
+        def keep(p: int, hidden: Tensor) -> None:
+            nonlocal states
+            if states is None:
+                states = hidden.new_empty((self.n_layers + 1, *hidden.shape))
+            states[p] = hidden
+
+        with self.stack.observed(keep):
+            self.model.base_model(input_ids=ids, use_cache=False)  # without the head
+        if states is None or states.shape[1:3] != ids.shape:
+            raise Refused(f"{type(self.model).__name__} cannot be cut: its layers carry no (batch, tokens, d) state")
+        return states
+
+    @torch.no_grad()
+    def suffix(self, hidden: Tensor, split: int, *, input_ids: Tensor | None = None) -> Tensor:
+        """Run the layers behind the cut on a received hidden state: exact replay, the rest is skipped.
+
+        Args:
+            hidden: Received state, (batch, tokens, d), for the positions 0 … tokens − 1.
+            split: Layers that have already been run, 0 … L.
+            input_ids: Token ids, (batch, tokens); only for a model whose later layers read them again.
+
+        Returns:
+            Logits, (batch, tokens, vocabulary).
+
+        Raises:
+            BadInput: The split is not in 0 … L or the state has another shape.
+        """
+        self._check_split(split, 0, self.n_layers)
+        if hidden.ndim != 3 or hidden.shape[-1] != self.hidden_size:
+            raise BadInput(f"a received state has shape (batch, tokens, {self.hidden_size}), not {tuple(hidden.shape)}")
+        hidden = hidden.to(self.device, self.dtype)
+        if input_ids is None:
+            input_ids = self._placeholder.expand(hidden.shape[:2])
+        with self.stack.transformed(0, lambda _: hidden) if split == 0 else self.stack.skipped(0, split, hidden):
+            logits: Tensor = self.model(input_ids=input_ids, use_cache=False).logits
+        return logits
+
+    @torch.no_grad()
+    def logits(self, input_ids: Tensor) -> Tensor:
+        """The uncut model's logits, (batch, tokens, vocabulary)."""
+        logits: Tensor = self.model(input_ids=self._checked(input_ids), use_cache=False).logits
+        return logits
+
+    @cached_property
+    def _placeholder(self) -> Tensor:
+        """A token id, (1, 1), whose embedding is thrown away; not the padding id, about which models warn."""
+        padding = getattr(self.config, "pad_token_id", None)
+        return torch.tensor([[1 if padding == 0 else 0]], device=self.device)
+
+    def _check_split(self, split: int, low: int, high: int) -> None:
+        if isinstance(split, bool) or int(split) != split or not low <= split <= high:
+            raise BadInput(f"a split of {self.name} is an integer in [{low}, {high}], not {split!r}")
+
+    def _checked(self, input_ids: Tensor) -> Tensor:
+        if input_ids.ndim != 2 or 0 in input_ids.shape:
+            raise BadInput(f"token ids have shape (batch, tokens), not {tuple(input_ids.shape)}")
+        if input_ids.shape[1] > self.max_window:
+            raise BadInput(f"{input_ids.shape[1]} tokens do not fit {self.name}, which takes at most {self.max_window}")
+        low, high = int(input_ids.min()), int(input_ids.max())
+        if low < 0 or high >= self.vocab_size:
+            raise BadInput(
+                f"token ids of {self.name} are in [0, {self.vocab_size - 1}], not {low if low < 0 else high}"
+            )
+        return input_ids.to(self.device)
+
+    def _check_identity(self) -> None:
+        """Refuse a model whose cut, with nothing in between, changes its logits, or that looks ahead."""
+        what = type(self.model).__name__
+        generator = torch.Generator().manual_seed(0)
+        ids = torch.randint(self.vocab_size, (2, min(8, self.max_window)), generator=generator)
+        try:
+            whole = self.logits(ids)
+            half = ids.shape[1] // 2
+            ahead = largest_difference(self.logits(ids[:, :half]), whole[:, :half])
+            states = self.prefix(ids)
+            splits = sorted({1, self.n_layers // 2, self.n_layers - 1})
+            errors = {p: largest_difference(self.suffix(states[p], p), whole) for p in splits}
+        except Refused:
+            raise
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise Refused(f"{what} cannot be cut: running part of its layers fails ({reason})") from error
+        allowed = TOLERANCE.get(self.dtype, 1e-4) * whole.abs().max().item()
+        split, worst = max(errors.items(), key=lambda item: item[1])
+        if not worst <= allowed:
+            raise Refused(
+                f"{what} cannot be cut: at split {split} an identity channel changes its logits by {worst:.2g} "
+                "(its later layers need more than the hidden state)"
+            )
+        if not ahead <= allowed:
+            raise Refused(f"{what} is not causal: its logits change with later tokens")
