@@ -1,6 +1,7 @@
 """The true, costly measurement: oracles, the ledger that counts and caps them, and the durable store."""
 
 from mbrl_split.oracles.base import WINDOW_DTYPE, Measurement, Oracle, Price
+from mbrl_split.oracles.conformance import check_oracle
 from mbrl_split.oracles.function import FunctionOracle
 from mbrl_split.oracles.ledger import Ledger, Rows
 from mbrl_split.oracles.store import FileStore, SqliteStore, Store, open_store
@@ -16,5 +17,6 @@ __all__ = [
     "Rows",
     "SqliteStore",
     "Store",
+    "check_oracle",
     "open_store",
 ]

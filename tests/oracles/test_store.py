@@ -1,0 +1,185 @@
+"""The store keeps every bit, admits no wrong number, and says in one line when it cannot work."""
+
+import copy
+import json
+import multiprocessing
+import os
+import sqlite3
+
+import numpy as np
+import pytest
+
+from mbrl_split.errors import BadInput
+from mbrl_split.oracles import WINDOW_DTYPE, FileStore, Measurement, SqliteStore, Store, open_store
+from mbrl_split.oracles.record import Damaged, about, decode, encode
+from mbrl_split.oracles.store import measurement_key
+
+KEY = measurement_key("an oracle", [1.0, 2.0], seed=3, tokens=4, draws=5)
+
+
+def a_measurement(mean: float = 0.1) -> Measurement:
+    windows = np.zeros(2, WINDOW_DTYPE)
+    windows["window"], windows["nll"], windows["gain"], windows["tokens"] = [7, 9], [mean, np.inf], np.nan, 128
+    one = np.ones(1, np.int64)
+    return Measurement(np.array([mean]), np.array([np.nan]), 256 * one, one, one, np.array([0.25]), windows)
+
+
+def same(a: Measurement, b: Measurement) -> bool:
+    return encode(a) == encode(b)
+
+
+@pytest.fixture(params=["sqlite", "files"])
+def store(request: pytest.FixtureRequest, tmp_path) -> Store:
+    return open_store(tmp_path / ("truth.sqlite" if request.param == "sqlite" else "truth"))
+
+
+def damage(store: Store, key: str, change) -> None:
+    """Alter a record's bytes behind the store's back."""
+    payload = bytes(change(store.read(key)))
+    if isinstance(store, SqliteStore):
+        with sqlite3.connect(store.path) as link:
+            link.execute("UPDATE measurement SET payload = ? WHERE key = ?", (payload, key))
+    else:
+        (store.path / key[:2] / f"{key}.bin").write_bytes(payload)
+
+
+def test_a_record_returns_every_bit():
+    m = a_measurement(np.nextafter(0.1, 1))
+    back = decode(encode(m))
+    assert back.mean.tobytes() == m.mean.tobytes()
+    assert np.isnan(back.std_error[0])
+    assert back.windows.dtype == WINDOW_DTYPE
+    assert back.windows.tobytes() == m.windows.tobytes()
+    back.mean[0] = 2.0  # the arrays belong to the reader
+    assert about(encode(m, {"oracle": "x"})) == {"oracle": "x"}
+    joined = Measurement.concatenate([m, a_measurement(2.0)])
+    assert same(decode(encode(joined)), joined)
+
+
+def test_every_altered_byte_of_a_record_is_noticed():
+    payload = encode(a_measurement())
+    for i in range(len(payload)):
+        altered = payload[:i] + bytes([payload[i] ^ 1]) + payload[i + 1 :]
+        with pytest.raises(Damaged):
+            decode(altered)
+    for cut in (0, 7, 40, 44, len(payload) - 1):
+        with pytest.raises(Damaged):
+            decode(payload[:cut])
+
+
+def test_a_record_is_plain_data():
+    payload = encode(a_measurement(), {"seed": 3})
+    assert b"numpy" not in payload
+    start = 8 + 32 + 4
+    header = json.loads(payload[start : payload.index(b"]]}") + 3])
+    assert {kind for _, kind, _ in header["arrays"]} == {"<i8", "<f8"}
+
+
+def test_keys_tell_every_question_apart():
+    base = {"identity": "a", "row": [1.0, 2.0], "seed": 1, "tokens": 8, "draws": 1}
+    others = [
+        {"identity": "b"},
+        {"row": [1.0, np.nextafter(2.0, 3)]},
+        {"row": [2.0, 1.0]},
+        {"seed": 2},
+        {"tokens": 16},
+        {"draws": 2},
+    ]
+    keys = {measurement_key(**(base | change)) for change in ({}, *others)}
+    assert len(keys) == 1 + len(others)
+    # Known for good: a change of the recipe would orphan every stored measurement.
+    assert measurement_key("an oracle", np.array([1, 2], np.float32), seed=np.int64(3), tokens=4, draws=5) == KEY
+
+
+def test_put_get_len_iteration(store: Store):
+    assert store.get(KEY) is None
+    assert len(store) == 0
+    first = a_measurement(1.0)
+    assert same(store.put(KEY, first), first)
+    assert same(store.put(KEY, a_measurement(2.0)), first), "the first record of a key wins"
+    store.put("ff" * 32, a_measurement(3.0))
+    assert len(store) == 2
+    assert list(store) == sorted([KEY, "ff" * 32])
+    store.close()
+    again = open_store(store.path)
+    assert type(again) is type(store)
+    assert same(again.get(KEY), first)
+
+
+@pytest.mark.parametrize("change", [lambda b: b[:-3], lambda b: b"", lambda b: b[:60] + b"x" + b[61:]])
+def test_a_damaged_record_counts_as_absent_and_can_be_made_again(store: Store, change):
+    store.put(KEY, a_measurement(1.0))
+    damage(store, KEY, change)
+    with pytest.warns(UserWarning, match="damaged") as told:
+        assert store.get(KEY) is None
+    assert "\n" not in str(told[0].message)
+    assert same(store.put(KEY, a_measurement(1.0)), a_measurement(1.0))
+    assert same(store.get(KEY), a_measurement(1.0))
+
+
+def test_discard_spares_a_record_that_was_made_again(store: Store):
+    store.put(KEY, a_measurement())
+    store.discard(KEY, b"what another process found damaged")
+    assert store.get(KEY) is not None
+
+
+def test_export_merges(tmp_path, store: Store):
+    store.put(KEY, a_measurement(1.0))
+    for place in (tmp_path / "copy.sqlite", tmp_path / "copy"):
+        other = open_store(place)
+        other.put("ff" * 32, a_measurement(2.0))
+        assert store.export(place) == 2
+        assert same(open_store(place).get(KEY), a_measurement(1.0))
+
+
+def test_open_store_by_path(tmp_path):
+    assert isinstance(open_store(tmp_path), FileStore)
+    assert isinstance(open_store(tmp_path / "new" / "folder"), FileStore)
+    assert isinstance(open_store(tmp_path / "deep" / "truth.sqlite"), SqliteStore)
+    assert isinstance(open_store(":memory:"), SqliteStore)
+    store = open_store(tmp_path)
+    assert open_store(store) is store
+
+
+def test_what_cannot_be_a_store_is_refused_in_one_line(tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("not a database, only a text that is long enough to be looked at as one" * 20)
+    under_a_file = text / "truth.sqlite"
+    for place in (text, under_a_file):
+        with pytest.raises(BadInput) as told:
+            open_store(place)
+        assert "\n" not in str(told.value)
+    assert text.read_text().startswith("not a database")
+    for place in (text / "folder", "/proc/mbrl", "/proc/mbrl/truth.sqlite"):
+        with pytest.raises(BadInput, match="cannot"):
+            open_store(place)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_folder_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    for place in (tmp_path, tmp_path / "truth.sqlite"):
+        with pytest.raises(BadInput, match="cannot be written"):
+            open_store(place)
+
+
+def test_no_temporary_file_is_taken_for_a_record(tmp_path):
+    store = FileStore(tmp_path)
+    store.put(KEY, a_measurement())
+    (tmp_path / KEY[:2] / ".killed.tmp").write_bytes(b"half a rec")
+    assert list(store) == [KEY]
+    assert [f.name for f in (tmp_path / KEY[:2]).iterdir() if not f.name.startswith(".")] == [f"{KEY}.bin"]
+
+
+def _put_from_child(store: Store, key: str) -> None:
+    store.put(key, a_measurement(5.0))
+
+
+def test_a_store_crosses_to_another_process(store: Store):
+    store.put(KEY, a_measurement(1.0))  # the connection is open when the process forks
+    child = multiprocessing.get_context("fork").Process(target=_put_from_child, args=(store, "aa" * 32))
+    child.start()
+    child.join(20)
+    assert child.exitcode == 0
+    _put_from_child(copy.copy(store), "bb" * 32)  # a spawned process gets what copying gives: the path
+    assert list(store) == sorted([KEY, "aa" * 32, "bb" * 32])
