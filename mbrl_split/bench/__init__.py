@@ -1,0 +1,21 @@
+"""Suites as data, their runs, results and report; the contract of a method."""
+
+from mbrl_split.bench.base import Checkpoint, Method, Policy, Task
+from mbrl_split.bench.results import read_runs, summarise
+from mbrl_split.bench.runner import run_cell, run_suite, select
+from mbrl_split.bench.suite import Cell, Suite, load_suite
+
+__all__ = [
+    "Cell",
+    "Checkpoint",
+    "Method",
+    "Policy",
+    "Suite",
+    "Task",
+    "load_suite",
+    "read_runs",
+    "run_cell",
+    "run_suite",
+    "select",
+    "summarise",
+]

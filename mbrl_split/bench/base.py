@@ -1,0 +1,108 @@
+"""The contract of a method: whatever learns a policy from truth that it pays for.
+
+A method is a generator of policies. It yields whenever its policy has changed; the runner judges what was yielded
+(judging is not charged) and writes one point of the curve *regret against true evaluations*. Reinforcement learning,
+the exhaustive table and a bandit are all judged by the same few lines.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbrl_split.columns import Column
+from mbrl_split.envs import compose_reward
+from mbrl_split.oracles import Ledger
+from mbrl_split.scenarios import Scenario
+
+Array = NDArray[np.float64]
+
+
+class Policy(Protocol):
+    """Where to cut, given what is known."""
+
+    def __call__(self, context: Array, split: NDArray[np.int64], step: int) -> NDArray[np.int64]:
+        """The wanted splits 1 … L−1, shape (n,).
+
+        Args:
+            context: Shape (n, len(scenario.context)), in the columns' units.
+            split: The current splits, shape (n,).
+            step: How many decisions of the episode were taken before.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method is given: the problem, a seed, and truth at a price.
+
+    Attributes:
+        scenario: The scenario.
+        n_layers: L of the model.
+        ledger: The only road to the truth; its budget is the method's budget.
+        seed: The replication's seed.
+        env_steps: Environment steps a learning agent may take.
+        folder: Where the method may write logs and checkpoints.
+    """
+
+    scenario: Scenario
+    n_layers: int
+    ledger: Ledger
+    seed: int
+    env_steps: int
+    folder: Path
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.ledger.oracle.columns
+
+    @property
+    def splits(self) -> NDArray[np.int64]:
+        """All splits, 1 … L−1."""
+        return np.arange(1, self.n_layers)
+
+    def rng(self, *purpose: int) -> np.random.Generator:
+        """A generator of the replication's seed for one purpose."""
+        return np.random.default_rng([self.seed, *purpose])
+
+    def contexts(self, n: int, rng: np.random.Generator) -> Array:
+        """``n`` random contexts, shape (n, len(scenario.context))."""
+        return np.stack([c.sample(n, rng) for c in self.scenario.context], axis=1)
+
+    def query(self, split: Sequence[int] | NDArray[np.int64], context: Array) -> Array:
+        """Query rows (split, *context)."""
+        return np.column_stack([np.asarray(split, dtype=np.float64), context])
+
+    def reward(self, damage: Array, split: Array | NDArray[np.int64]) -> Array:
+        """The reward composed from a damage, shape of ``damage``."""
+        return compose_reward(damage, split, self.n_layers, self.scenario.reward)
+
+    def greedy(self, damage_at: object, context: Array) -> NDArray[np.int64]:
+        """The split with the highest reward in each context; ``damage_at(X) -> (n,)`` predicts the damage."""
+        n, splits = len(context), self.splits
+        X = self.query(np.tile(splits, n), np.repeat(context, len(splits), axis=0))
+        damage = np.asarray(damage_at(X)).reshape(n, len(splits))  # type: ignore[operator]
+        return splits[np.argmax(self.reward(damage, np.broadcast_to(splits, damage.shape)), axis=1)]
+
+
+@dataclass
+class Checkpoint:
+    """What a method yields: its policy now, and what it wants remembered beside it."""
+
+    policy: Policy
+    env_steps: int = 0
+    notes: dict[str, float] = field(default_factory=dict)
+
+
+class Method(ABC):
+    """A comparator: subclass it in one file under ``baselines/`` and name the file in a suite."""
+
+    @abstractmethod
+    def learn(self, task: Task) -> Iterator[Checkpoint]:
+        """Learn from ``task.ledger``, yielding whenever the policy has changed; the last one yielded is final."""

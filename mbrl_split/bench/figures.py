@@ -1,0 +1,95 @@
+"""The report's figures, as inline SVG: they scale to any width and need no server."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe & Ito's palette: told apart with any colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#555555")
+MARKERS = "osD^vP*X"
+STYLE = {
+    "font.size": 11,
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "svg.fonttype": "none",
+    # Element ids are random unless salted; equal results should give equal reports.
+    "svg.hashsalt": "mbrl_split",
+    "legend.frameon": False,
+}
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as an ``<svg>`` element; closes it."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    plt.close(figure)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def damage_by_split(curves: dict[str, Any]) -> str:
+    """NLL (nats/token) against the split, one line per noise level.
+
+    Args:
+        curves: ``splits`` (list), ``levels`` (labels), ``nll`` (levels × splits), ``std_error`` (same shape),
+            ``clean`` (scalar), ``unit`` of the levels.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(6.4, 4.2))
+        shades = mpl.colormaps["viridis"](np.linspace(0.05, 0.85, len(curves["levels"])))
+        for label, nll, error, colour in zip(
+            curves["levels"], curves["nll"], curves["std_error"], shades, strict=True
+        ):
+            axes.errorbar(
+                curves["splits"], nll, 1.96 * np.asarray(error), color=colour, marker="o", ms=3.5, lw=1.6, capsize=2,
+                label=label,
+            )
+        axes.axhline(curves["clean"], color="#555555", lw=1, ls="--")
+        axes.annotate("no channel", (1, curves["clean"]), xytext=(0, -12), textcoords="offset points", color="#555555")
+        axes.set_xlabel("split: layers on the phone")
+        axes.set_ylabel("NLL through the channel (nats/token)")
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+        axes.legend(title=curves["unit"], fontsize=9)
+        return to_svg(figure)
+
+
+def regret_by_truth(points: pd.DataFrame, rows: list[dict[str, Any]], unit: str) -> str:
+    """Regret against true evaluations: the median over seeds as a line, every seed as a faint one."""
+    with mpl.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(6.4, 4.6))
+        learners = [r for r in rows if r.get("true_evaluations", 0) > 0]
+        for index, row in enumerate(learners):
+            mine = points[points["algorithm"] == row["algorithm"]]
+            _one_method(axes, mine, row["algorithm"], COLOURS[index % 8], MARKERS[index % 8])
+        for index, row in enumerate(r for r in rows if r.get("true_evaluations") == 0 and r["algorithm"] != "optimal"):
+            axes.axhline(row["regret"], color="#777777", lw=1, ls=("--", ":", "-.")[index % 3], label=row["algorithm"])
+        axes.set_xscale("log")
+        positive = points.loc[points["regret"] > 0, "regret"]
+        if len(positive) and positive.max() / max(positive.min(), 1e-3) > 30:
+            axes.set_yscale("symlog", linthresh=0.1)
+        axes.set_xlabel("true evaluations paid for")
+        axes.set_ylabel("normalised regret (0 optimal, 1 best fixed split)" if unit == "headroom" else "regret (reward)")
+        axes.legend(fontsize=9, loc="upper right")
+        return to_svg(figure)
+
+
+def _one_method(axes: Axes, points: pd.DataFrame, label: str, colour: str, marker: str) -> None:
+    for _, curve in points.groupby("seed"):
+        axes.plot(curve["true_evaluations"], curve["regret"], color=colour, lw=0.8, alpha=0.35)
+    # The runs of one method are judged at the same points of their course, so the n-th points belong together.
+    ranked = points.assign(point=points.groupby("seed").cumcount())
+    middle = ranked.groupby("point")[["true_evaluations", "regret"]].median()
+    axes.plot(middle["true_evaluations"], middle["regret"], color=colour, marker=marker, ms=4.5, lw=2, label=label)

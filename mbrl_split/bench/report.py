@@ -1,0 +1,198 @@
+"""What a suite found: a table for the terminal, one self-contained HTML page, the same as Markdown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from mbrl_split import __version__
+from mbrl_split.bench import figures
+from mbrl_split.bench.results import write_text
+
+HEADS = ("method", "regret", "95 % interval", "worst seed", "true evaluations", "seconds of truth", "training seconds")
+PROTOCOL = (
+    "One true evaluation is 1,024 scored tokens: 8 windows of 129 tokens (the first is context, no BOS token), one "
+    "channel draw per window, in one batch on one thread. NLL is capped at ln(vocabulary) per window. Each clean "
+    "reference window is charged once. Policies are judged on other documents and other channel seeds than they learnt "
+    "from; judging is declared, not charged. Regret is the optimum minus what the policy earns, in units of the contextual "
+    "headroom (optimum minus the best fixed split): 0 is optimal, 1 is no better than always cutting at the best fixed "
+    "layer. Figures are interquartile means over seeds; intervals are given from ten seeds on."
+)
+
+
+def problems(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """The (scenario, model) pairs of a summary, in order."""
+    return list(dict.fromkeys((r["scenario"], r["model"]) for r in summary["rows"]))
+
+
+def rows_of(summary: dict[str, Any], scenario: str, model: str) -> list[dict[str, Any]]:
+    return [r for r in summary["rows"] if (r["scenario"], r["model"]) == (scenario, model)]
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """One row of the table as text, in the order of ``HEADS``."""
+    if "regret" not in row:
+        return [row["algorithm"], "failed", "", "", "", "", ""]
+    several = row["seeds"] > 1 and row["true_evaluations"] > 0
+    interval = f"{row['regret_ci'][0]:.3f} – {row['regret_ci'][1]:.3f}" if row["regret_ci"] and several else "–"
+    mark = "" if row["converged"] else " (not converged)"
+    return [
+        row["algorithm"] + mark,
+        f"{row['regret']:.3f}",
+        interval,
+        f"{row['regret_worst']:.3f}" if several else "–",
+        f"{row['true_evaluations']:,.0f}",
+        f"{row['oracle_seconds']:,.1f}",
+        f"{row['train_seconds']:,.1f}",
+    ]
+
+
+def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
+    """What the comparison shows, derived from its numbers and from nothing else."""
+    good = {r["algorithm"]: r for r in rows if "regret" in r}
+    learners = [r for r in good.values() if r["true_evaluations"] > 0]
+    surrogates = [r for r in learners if r["source"] not in (None, "oracle") and r["agent"] != "argmax"]
+    truth = [r for r in learners if r["source"] == "oracle"]
+    parts = []
+    if surrogates:
+        best = min(surrogates, key=lambda r: r["regret"])
+        verdict = "beats" if best["regret"] < 1 else "does not beat"
+        parts.append(
+            f"RL on a surrogate ({best['algorithm']}) {verdict} the best fixed split, at {best['regret']:.2f} of the "
+            f"headroom lost with {best['true_evaluations']:,.0f} true evaluations"
+        )
+        if truth:
+            other = min(truth, key=lambda r: r["regret"])
+            state = "" if other["converged"] else " and has not converged"
+            parts.append(
+                f"RL on the truth ({other['algorithm']}) loses {other['regret']:.2f} with "
+                f"{other['true_evaluations']:,.0f}{state}"
+            )
+        plain = [r for r in learners if r["agent"] == "argmax" or r["baseline"]]
+        if plain:
+            rival = min(plain, key=lambda r: r["regret"])
+            gap = best["regret"] - rival["regret"]
+            relation = "ties" if abs(gap) < 0.02 else "beats" if gap > 0 else "trails"
+            parts.append(f"without any RL, {rival['algorithm']} {relation} it at {rival['regret']:.2f}")
+    text = "; ".join(parts) or "No learning method was run"
+    if reference["regret_unit"] != "headroom":
+        text += " (absolute regret: the headroom is not ten standard errors wide)"
+    return text + "."
+
+
+def print_table(summary: dict[str, Any], console: Console | None = None) -> None:
+    """The result on a terminal."""
+    console = console or Console(width=None)
+    for scenario, model in problems(summary):
+        rows = rows_of(summary, scenario, model)
+        reference = summary["references"][f"{scenario}/{model}"]
+        table = Table(title=f"{scenario} on {model}", title_justify="left", box=None, header_style="bold")
+        for index, head in enumerate(HEADS):
+            table.add_column(head, justify="left" if index == 0 else "right", no_wrap=index == 0)
+        for row in rows:
+            table.add_row(*cells(row))
+        console.print(table)
+        console.print(
+            f"headroom {reference['headroom']:.3f} ± {reference['headroom_std_error']:.3f} "
+            f"(best fixed split {reference['best_fixed_split']})"
+        )
+        console.print(sentence(rows, reference), soft_wrap=True)
+
+
+def to_markdown(summary: dict[str, Any]) -> str:
+    """The same tables as Markdown."""
+    lines = [f"# {summary['title']}", "", f"`{summary['command']}`", ""]
+    for scenario, model in problems(summary):
+        rows = rows_of(summary, scenario, model)
+        reference = summary["references"][f"{scenario}/{model}"]
+        lines += [f"## {scenario} on {model}", "", sentence(rows, reference), ""]
+        lines += ["| " + " | ".join(HEADS) + " |", "|---" + "|---:" * (len(HEADS) - 1) + "|"]
+        lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
+        lines += ["", f"Headroom {reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f} (standard error).", ""]
+    return "\n".join(lines)
+
+
+def write_report(summary: dict[str, Any], points: pd.DataFrame, path: Path) -> None:
+    """One self-contained page; its links lead to the runs' folders beside it."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mbrl_split.bench"), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    page = environment.get_template("report.html").render(
+        version=__version__,
+        name=summary["suite"],
+        title=summary["title"],
+        command=summary["command"],
+        protocol=PROTOCOL,
+        versions=", ".join(f"{k} {v}" for k, v in summary["versions"].items()),
+        heads=HEADS,
+        problems=[_problem(summary, points, s, m) for s, m in problems(summary)],
+        groups=[_group(summary, row) for row in summary["rows"]],
+    )
+    write_text(path, page)
+
+
+def _anchor(row: dict[str, Any]) -> str:
+    return f"{row['scenario']}-{row['model']}-{row['algorithm']}"
+
+
+def _problem(summary: dict[str, Any], points: pd.DataFrame, scenario: str, model: str) -> dict[str, Any]:
+    rows = rows_of(summary, scenario, model)
+    reference = summary["references"][f"{scenario}/{model}"]
+    mine = points[(points["scenario"] == scenario) & (points["model"] == model)]
+    shown = [
+        {
+            "svg": figures.regret_by_truth(mine, rows, reference["regret_unit"]),
+            "caption": "Regret against true evaluations. Bold: the median over seeds; faint: every seed. Horizontal lines "
+            "are exact references that pay for no truth.",
+        }
+    ]
+    if reference.get("landscape"):
+        shown.insert(
+            0,
+            {
+                "svg": figures.damage_by_split(reference["landscape"]),
+                "caption": "What the channel does at every split, measured (bars: 95 % intervals). "
+                + reference["landscape"]["caption"],
+            },
+        )
+    failures = [f"{f['run']}: {f['error']}" for r in rows for f in r.get("failed", [])]
+    return {
+        "scenario": scenario,
+        "model": model,
+        "sentence": sentence(rows, reference),
+        "figures": shown,
+        "table": [{"cells": cells(r), "anchor": _anchor(r)} for r in rows],
+        "notes": [
+            f"Contextual headroom {reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f} reward per step; "
+            f"optimum {reference['optimal']:.3f}, best fixed split ({reference['best_fixed_split']}) "
+            f"{reference['best_fixed']:.3f}; {reference['contexts']:,} held-out contexts.",
+            *failures,
+        ],
+    }
+
+
+def _group(summary: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    regrets = row.get("regret_by_seed", [])
+    runs = [
+        {
+            "folder": folder,
+            "seed": folder.rsplit("-", 2)[1].removeprefix("s"),
+            "regret": f"{regrets[i]:.4f}" if i < len(regrets) else "failed",
+            "truth": f"{row['true_evaluations']:,.0f}" if "true_evaluations" in row else "–",
+        }
+        for i, folder in enumerate(row["runs"])
+    ]
+    shown = {k: row[k] for k in ("agent", "source", "schedule", "acquisition", "baseline", "budget")}
+    return {
+        "anchor": _anchor(row),
+        "label": f"{row['algorithm']} · {row['scenario']} on {row['model']}",
+        "runs": runs,
+        "command": f"{summary['command']} --only {row['scenario']}/{row['algorithm']}",
+        "spec": json.dumps(shown),
+    }

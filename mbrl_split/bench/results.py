@@ -1,0 +1,100 @@
+"""From finished runs to ``results.parquet`` and ``summary.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mbrl_split.evaluation import interquartile_mean, interval, reach
+
+MIN_SEEDS_FOR_INTERVAL = 10
+REACH = 0.1
+"""The normalised regret whose first reach-and-hold the summary reports."""
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file or nothing."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_runs(out: Path) -> list[dict[str, Any]]:
+    """The results of all runs under ``out`` that ended, failed ones included, in order of their folders."""
+    found = sorted([*(out / "runs").glob("*/DONE"), *(out / "runs").glob("*/FAILED")])
+    return [json.loads((done.parent / "result.json").read_text(encoding="utf-8")) for done in found]
+
+
+def curves(runs: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row per point of every run's curve."""
+    rows = []
+    for run in runs:
+        spec = run["spec"]
+        head = {
+            "scenario": spec["scenario"],
+            "model": spec["model"],
+            "algorithm": spec["algorithm"]["algorithm"],
+            "seed": spec["seed"],
+            "run": run["folder"],
+        }
+        rows += [{**head, **point} for point in run["curve"]]
+    return pd.DataFrame(rows)
+
+
+def summarise(runs: list[dict[str, Any]], order: list[str]) -> list[dict[str, Any]]:
+    """One row per scenario, model and algorithm; algorithms in the suite's order."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for run in runs:
+        spec = run["spec"]
+        groups.setdefault((spec["scenario"], spec["model"], spec["algorithm"]["algorithm"]), []).append(run)
+    keys = sorted(groups, key=lambda k: (k[0], k[1], order.index(k[2]) if k[2] in order else len(order)))
+    return [_row(key, sorted(groups[key], key=lambda r: r["spec"]["seed"])) for key in keys]
+
+
+def _row(key: tuple[str, str, str], runs: list[dict[str, Any]]) -> dict[str, Any]:
+    spec = runs[0]["spec"]
+    algorithm = spec["algorithm"]
+    row: dict[str, Any] = {
+        "scenario": key[0],
+        "model": key[1],
+        "algorithm": key[2],
+        **{part: algorithm[part] for part in ("agent", "source", "schedule", "acquisition", "baseline")},
+        "budget": spec["budget"],
+        "seeds": len(runs),
+        "runs": [r["folder"] for r in runs],
+    }
+    failed = [r for r in runs if r["status"] != "ok"]
+    good = [r for r in runs if r["status"] == "ok"]
+    if failed:
+        row["failed"] = [{"run": r["folder"], "error": r["error"]} for r in failed]
+    if not good:
+        return row
+    last = [r["curve"][-1] for r in good]
+    regret = np.array([p["regret"] for p in last])
+    for name in ("true_evaluations", "oracle_seconds", "train_seconds", "env_steps"):
+        row[name] = float(np.mean([p[name] for p in last]))
+    row |= {
+        "regret_unit": good[0]["reference"]["regret_unit"],
+        "regret": interquartile_mean(regret),
+        "regret_ci": list(interval(regret)) if len(regret) >= MIN_SEEDS_FOR_INTERVAL else None,
+        "regret_mean": float(regret.mean()),
+        "regret_worst": float(regret.max()),
+        "regret_by_seed": regret.tolist(),
+        "converged": bool(np.median([_converged(r["curve"]) for r in good]) > 0.5),
+        "reach": [reach(r["curve"], REACH) for r in good],
+    }
+    return row
+
+
+def _converged(curve: list[dict[str, float]]) -> bool:
+    """No worse than the best fixed split, and little gained over the last quarter of the truth paid for."""
+    end = curve[-1]
+    if end["true_evaluations"] == 0 or len(curve) == 1:
+        return True
+    earlier = [p for p in curve if p["true_evaluations"] <= 0.75 * end["true_evaluations"]] or curve[:1]
+    return end["regret"] <= 1.0 and earlier[-1]["regret"] - end["regret"] <= 0.1

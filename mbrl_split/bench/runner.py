@@ -1,0 +1,206 @@
+"""Run a suite: one process per run, one folder per run, resumable after any interruption."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib.util
+import inspect
+import json
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from joblib import Parallel, delayed
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mbrl_split.bench.base import Method, Task
+from mbrl_split.bench.judging import Judged, judge_for
+from mbrl_split.bench.methods import AgentMethod
+from mbrl_split.bench.results import write_text
+from mbrl_split.bench.suite import EXACT, Cell, Suite
+from mbrl_split.errors import BadInput
+from mbrl_split.oracles import Ledger, Oracle, PerplexityOracle, TableOracle, open_store
+from mbrl_split.scenarios import scenario
+
+
+def select(suite: Suite, only: str | None = None, shard: tuple[int, int] | None = None) -> list[Cell]:
+    """The suite's runs, narrowed to a SCENARIO/ALGORITHM/SEED pattern and to part i of n.
+
+    Raises:
+        BadInput: The pattern matches no run, or the shard does not exist.
+    """
+    cells = list(suite.cells())
+    if only is not None:
+        pattern = only if only.count("/") == 2 else f"{only.rstrip('/')}/*"
+        cells = [c for c in cells if fnmatch.fnmatchcase(c.name, pattern)]
+        if not cells:
+            raise BadInput(f"--only {only!r} matches no run of {suite.path} (the form is SCENARIO/ALGORITHM/SEED)")
+    if shard is not None:
+        index, count = shard
+        if not 0 <= index < count:
+            raise BadInput(f"shard {index}/{count}: the first number is 0 … {count - 1}")
+        cells = cells[index::count]
+    return cells
+
+
+def run_suite(suite: Suite, out: Path, cells: list[Cell], *, jobs: int = 1, store: Path | None = None) -> int:
+    """Run what is not finished yet; returns the number of failed runs.
+
+    Each run is one call in a process of its own with one torch thread, so results do not depend on ``jobs``.
+    """
+    if jobs < 1:
+        raise BadInput(f"--jobs is at least 1, not {jobs}")
+    prepare(out)
+    store_path = store or out / "measurements.sqlite"
+    open_store(store_path)  # made once, here, and complained about here
+    folders = out / "runs"
+    waiting = [c for c in cells if not (folders / c.folder / "DONE").exists()]
+    # The longest first: they would otherwise leave the other processes idle at the end.
+    waiting.sort(key=lambda c: -(c.budget if c.algorithm.algorithm not in EXACT else 0))
+    failed = 0
+    with _progress(len(cells), len(cells) - len(waiting)) as advance:
+        calls = (delayed(run_cell)(c, folders / c.folder, suite.baselines, store_path) for c in waiting)
+        outcomes: Iterable[tuple[str, str | None]] = (
+            Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
+            if jobs > 1
+            else (run_cell(c, folders / c.folder, suite.baselines, store_path) for c in waiting)
+        )
+        for name, error in outcomes:
+            failed += error is not None
+            advance(name, error)
+    return failed
+
+
+def prepare(out: Path) -> None:
+    """Make the output folder, or say in one line why it cannot be used."""
+    try:
+        (out / "runs").mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise BadInput(f"cannot write to the folder {out}: {error.strerror}") from None
+
+
+def run_cell(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> tuple[str, str | None]:
+    """One run, start to finish; returns its name and, if it failed, why.
+
+    A run that was cut off starts again from its seed: its measurements are in the store, so no truth is paid for
+    twice. ``DONE`` is written last.
+    """
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    write_text(folder / "spec.json", json.dumps(cell.spec(), indent=2) + "\n")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    result: dict[str, Any] = {"folder": folder.name, "spec": cell.spec(), "status": "ok", "error": None, "curve": []}
+    try:
+        result |= _measure_and_judge(cell, folder, baselines, store_path)
+    except Exception as error:
+        result |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        write_text(folder / "traceback.txt", traceback.format_exc())
+    finally:
+        torch.set_num_threads(threads)
+    write_text(folder / "result.json", json.dumps(result, indent=1) + "\n")
+    (folder / "DONE" if result["status"] == "ok" else folder / "FAILED").touch()
+    return cell.name, result["error"]
+
+
+def _measure_and_judge(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> dict[str, Any]:
+    judge = judge_for(cell.model, cell.scenario, cell.contexts, json.dumps(cell.overrides, sort_keys=True))
+    label = cell.algorithm.algorithm
+    if label in EXACT:
+        return {"curve": [judge.exact(label)], "reference": judge.reference()}
+    problem = scenario(cell.scenario, **cell.overrides)
+    oracle: Oracle = (
+        PerplexityOracle.load(cell.model, problem)
+        if cell.truth == "live"
+        else TableOracle.load(cell.model, problem, half="replay")
+    )
+    ledger = Ledger(oracle, open_store(store_path) if cell.truth == "live" else None, budget=cell.budget)
+    task = Task(problem, judge.n_layers, ledger, cell.seed, cell.env_steps, folder)
+    method = build_method(cell, baselines)
+    return {"curve": list(_curve(method, task, judge, folder)), "reference": judge.reference()}
+
+
+def _curve(method: Method, task: Task, judge: Judged, folder: Path) -> Iterator[dict[str, float]]:
+    """Drive the method and judge every policy that it yields; training seconds exclude truth and judging."""
+    seconds = 0.0
+    policies = method.learn(task)
+    with (folder / "curve.jsonl").open("w", encoding="utf-8") as log:
+        while True:
+            began, truth_before = time.perf_counter(), task.ledger.wall_seconds
+            checkpoint = next(policies, None)
+            seconds += time.perf_counter() - began - (task.ledger.wall_seconds - truth_before)
+            if checkpoint is None:
+                return
+            point = {
+                "true_evaluations": float(task.ledger.spent),
+                "oracle_seconds": float(task.ledger.seconds),
+                "train_seconds": seconds,
+                "env_steps": float(checkpoint.env_steps),
+                **judge.judge(checkpoint.policy),
+                **checkpoint.notes,
+            }
+            log.write(json.dumps(point) + "\n")
+            log.flush()
+            yield point
+
+
+def build_method(cell: Cell, baselines: Path) -> Method:
+    """The method of an algorithm row: an agent with a source, or a file under ``baselines``."""
+    row = cell.algorithm
+    if row.baseline is None:
+        return AgentMethod.from_row(row)
+    path = baselines / f"{row.baseline}.py"
+    name = f"mbrl_split_baseline_{row.baseline}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BadInput(f"cannot import the baseline {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    found = [
+        m for m in vars(module).values() if inspect.isclass(m) and issubclass(m, Method) and m.__module__ == name
+    ]
+    if len(found) != 1:
+        raise BadInput(f"{path} defines {len(found)} methods; a baseline file defines exactly one")
+    return found[0](**row.settings.get("baseline", {}))
+
+
+@contextmanager
+def _progress(total: int, done: int) -> Iterator[Any]:
+    """A bar on a terminal, plain lines elsewhere."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+        )
+        with bar:
+            task = bar.add_task("runs", total=total, completed=done)
+
+            def advance(name: str, error: str | None) -> None:
+                bar.update(task, advance=1, description=name)
+                if error:
+                    bar.console.print(f"[red]failed[/red] {name}: {error}")
+
+            yield advance
+        return
+    count = done
+    began = time.monotonic()
+
+    def line(name: str, error: str | None) -> None:
+        nonlocal count
+        count += 1
+        verdict = f"failed: {error}" if error else "done"
+        print(f"[{count}/{total}] {time.monotonic() - began:5.0f} s  {name}: {verdict}", file=sys.stderr, flush=True)
+
+    yield line

