@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
 from mbrl_split.errors import BadInput
-from mbrl_split.oracles import Ledger
-from mbrl_split.surrogates.base import Surrogate
+
+if TYPE_CHECKING:  # an environment that is handed its source need not load these rooms
+    from mbrl_split.oracles import Ledger
+    from mbrl_split.surrogates.base import Surrogate
 
 
 class Source(Protocol):

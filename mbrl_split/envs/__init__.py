@@ -1,0 +1,26 @@
+"""Gymnasium environments whose reward is costly to measure: the layer split, and a wrapper for any other."""
+
+from mbrl_split.envs.base import CostlyEnv, State
+from mbrl_split.envs.draws import Draws
+from mbrl_split.envs.llm_split import LLMSplit, LLMSplitVector
+from mbrl_split.envs.rules import compose_reward, load_term, next_split, observe, quality_term, queries
+from mbrl_split.envs.single import Single
+from mbrl_split.envs.source import OracleSource, Source, SurrogateSource
+
+__all__ = [
+    "CostlyEnv",
+    "Draws",
+    "LLMSplit",
+    "LLMSplitVector",
+    "OracleSource",
+    "Single",
+    "Source",
+    "State",
+    "SurrogateSource",
+    "compose_reward",
+    "load_term",
+    "next_split",
+    "observe",
+    "quality_term",
+    "queries",
+]

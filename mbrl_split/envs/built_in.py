@@ -1,0 +1,60 @@
+"""From a word to a source: the measured table, the live model, or what the user brought."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mbrl_split.data import MODELS, model_path
+from mbrl_split.envs.source import OracleSource, Source
+from mbrl_split.errors import BadInput
+from mbrl_split.oracles import Ledger
+from mbrl_split.registry import unknown
+from mbrl_split.scenarios import Scenario
+
+DEFAULT_MODEL = "tiny-llama"
+
+
+def resolve_source(source: str | Source | None, model: str | None, scenario: Scenario) -> Source:
+    """The source an environment was asked for.
+
+    Raises:
+        BadInput: An unknown word, an object that is no source, no such table or model, or a model whose number of
+            layers is not the source's.
+    """
+    if not (source is None or isinstance(source, str)):
+        columns = getattr(source, "columns", None)
+        if not columns or not callable(getattr(source, "answer", None)) or columns[0].name != "split":
+            raise BadInput(
+                f"source is 'table', 'live', None, or an object with answer() and columns that begin with 'split', "
+                f"not {source!r}"
+            )
+        layers, high = _layers(model), int(columns[0].high)
+        if layers is not None and layers - 1 != high:
+            raise BadInput(
+                f"model {model!r} has {layers} layers, hence splits 1 … {layers - 1}; the source answers 1 … {high}"
+            )
+        return source
+    if source not in (None, "table", "live"):
+        raise BadInput(unknown("source", source, ("table", "live")) + "; or pass a Source object")
+    name = model or DEFAULT_MODEL
+    return _live(name, scenario)
+
+
+def _live(model: str, scenario: Scenario) -> Source:
+    from mbrl_split.oracles import PerplexityOracle  # loads torch
+
+    return OracleSource(Ledger(PerplexityOracle.load(model, scenario)))
+
+
+def _layers(model: str | None) -> int | None:
+    """The layers of a model, read from its configuration; None where that is not at hand."""
+    if model is None:
+        return None
+    folder = model_path(model) if model in MODELS else Path(model)
+    config = folder / "config.json"
+    if not config.is_file():
+        return None
+    found = json.loads(config.read_text(encoding="utf-8"))
+    layers = found.get("num_hidden_layers", found.get("n_layer"))
+    return None if layers is None else int(layers)

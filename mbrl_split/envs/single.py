@@ -1,0 +1,88 @@
+"""One sub-environment as a plain Gymnasium environment."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Generic, TypeVar
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mbrl_split.columns import Column
+from mbrl_split.envs.base import CostlyEnv
+from mbrl_split.envs.source import Source
+from mbrl_split.errors import BadInput
+
+V = TypeVar("V", bound=CostlyEnv)
+
+
+class Single(gym.Env[NDArray[np.float32], Any], Generic[V]):
+    """A :class:`~mbrl_split.envs.base.CostlyEnv` of one sub-environment in Gymnasium's single form.
+
+    Steps and seeds are those of the batch, bit for bit; only the automatic reset is off, so that a wrapper or a
+    Stable-Baselines3 ``DummyVecEnv`` resets when it wants to. ``info`` holds the batch's arrays without their batch
+    axis and masks; at an episode's end also ``episode_return`` and ``episode_length``.
+
+    Args:
+        batch: The environment to present; it must have exactly one sub-environment.
+
+    Raises:
+        BadInput: The batch has another size.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
+
+    def __init__(self, batch: V) -> None:
+        if batch.num_envs != 1:
+            raise BadInput(f"the single form presents a batch of one, not of {batch.num_envs}; use resized(1)")
+        self.batch = batch
+        self.observation_space = batch.single_observation_space
+        self.action_space = batch.single_action_space
+
+    @property
+    def source(self) -> Source:
+        """Who answers the costly number."""
+        return self.batch.source
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What the columns of a query mean."""
+        return self.batch.columns
+
+    def set_source(self, source: Source) -> None:
+        """Let another source answer from the next step on."""
+        self.batch.set_source(source)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that continuing bit for bit needs, as plain data."""
+        return self.batch.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where :meth:`state_dict` was taken."""
+        self.batch.load_state_dict(state)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Start an episode: the first one of ``seed``, or the next one of the stream at hand."""
+        observation, _ = self.batch.reset(seed=seed, options=options)
+        super().reset(seed=seed)
+        return observation[0], {}
+
+    def step(self, action: ArrayLike) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """One step; after ``truncated`` comes ``reset``.
+
+        Raises:
+            BadInput: An action outside the action space.
+            BudgetExhausted: The source cannot pay; the step was not taken.
+            gymnasium.error.ResetNeeded: The episode is over.
+        """
+        actions = np.asarray(action)[None]
+        observation, reward, _, truncated, info = self.batch._advance(actions, autoreset=False)
+        told = info.get("final_info", info)
+        one = {name: _plain(values[0]) for name, values in told.items() if f"_{name}" in told}
+        return observation[0], float(reward[0]), False, bool(truncated[0]), one
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
