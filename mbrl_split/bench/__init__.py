@@ -1,6 +1,6 @@
 """Suites as data, their runs, results and report; the contract of a method."""
 
-from mbrl_split.bench.base import Checkpoint, Method, Policy, Task
+from mbrl_split.bench.base import Checkpoint, Method, Task
 from mbrl_split.bench.results import read_runs, summarise
 from mbrl_split.bench.runner import run_cell, run_suite, select
 from mbrl_split.bench.suite import Cell, Suite, load_suite
@@ -9,7 +9,6 @@ __all__ = [
     "Cell",
     "Checkpoint",
     "Method",
-    "Policy",
     "Suite",
     "Task",
     "load_suite",

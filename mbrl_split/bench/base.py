@@ -11,31 +11,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_split.columns import Column
 from mbrl_split.envs import compose_reward
+from mbrl_split.evaluation import SplitPolicy
 from mbrl_split.oracles import Ledger
 from mbrl_split.scenarios import Scenario
 
 Array = NDArray[np.float64]
-
-
-class Policy(Protocol):
-    """Where to cut, given what is known."""
-
-    def __call__(self, context: Array, split: NDArray[np.int64], step: int) -> NDArray[np.int64]:
-        """The wanted splits 1 … L−1, shape (n,).
-
-        Args:
-            context: Shape (n, len(scenario.context)), in the columns' units.
-            split: The current splits, shape (n,).
-            step: How many decisions of the episode were taken before.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -95,7 +81,7 @@ class Task:
 class Checkpoint:
     """What a method yields: its policy now, and what it wants remembered beside it."""
 
-    policy: Policy
+    policy: SplitPolicy
     env_steps: int = 0
     notes: dict[str, float] = field(default_factory=dict)
 
