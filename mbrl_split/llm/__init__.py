@@ -1,6 +1,7 @@
 """A causal language model cut at a layer, and the perplexity of a text through a channel."""
 
-from mbrl_split.llm.fetch import FETCHABLE, cache_folder, cached_model
+from mbrl_split.llm.cache import FETCHABLE, cache_folder, cached_model
+from mbrl_split.llm.fetch import fetch
 from mbrl_split.llm.perplexity import Perplexity, cut_windows, perplexity, window_nll
 from mbrl_split.llm.residual import residual_rms, token_rms
 from mbrl_split.llm.split_model import SplitModel
@@ -12,6 +13,7 @@ __all__ = [
     "cache_folder",
     "cached_model",
     "cut_windows",
+    "fetch",
     "perplexity",
     "residual_rms",
     "token_rms",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +13,13 @@ import torch
 
 from mbrl_split import data
 from mbrl_split.errors import BadInput, Refused
-from mbrl_split.llm.fetch import FETCHABLE, cached_model
+from mbrl_split.llm.cache import FETCHABLE, cached_model
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def load_pretrained(name: str | os.PathLike[str], *, device: str, dtype: str) -> tuple[Any, Any]:
-    """The transformers model (on its device, in its dtype) and its tokenizer (None if it has none).
+def load_pretrained(name: str | os.PathLike[str], *, device: str, dtype: str) -> tuple[Any, Any, dict[str, Any]]:
+    """The transformers model (on its device, in its dtype), its tokenizer (None if it has none) and its card.
 
     Only safetensors are read and no code that comes with a model is run.
 
@@ -30,7 +31,7 @@ def load_pretrained(name: str | os.PathLike[str], *, device: str, dtype: str) ->
         raise BadInput(f"dtype is {' or '.join(map(repr, DTYPES))}, not {dtype!r}")
     where = _device(device)
     source, local = _locate(os.fspath(name))
-    with _quiet():
+    with quiet():
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         _check_config(source, local)
@@ -44,7 +45,9 @@ def load_pretrained(name: str | os.PathLike[str], *, device: str, dtype: str) ->
             tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local, trust_remote_code=False)
         except Exception:  # a model without a (usable) tokenizer still takes token ids
             tokenizer = None
-    return model.to(where), tokenizer
+    # Only our own cards are trusted: a folder of a user may have been trained on since its card was written.
+    own = name in data.MODELS or name in FETCHABLE
+    return model.to(where), tokenizer, _card(Path(source)) if own else {}
 
 
 def _locate(name: str) -> tuple[str, bool]:
@@ -64,6 +67,11 @@ def _locate(name: str) -> tuple[str, bool]:
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise BadInput(f"model folder {name} does not exist")
     return name, False
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    path = folder / "card.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def _check_config(source: str, local: bool) -> None:
@@ -101,7 +109,7 @@ def _device(device: str) -> torch.device:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' progress bars, restored afterwards."""
     from transformers.utils import logging
 

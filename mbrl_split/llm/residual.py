@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from mbrl_split.llm.perplexity import cut_windows
 if TYPE_CHECKING:
     from mbrl_split.llm.split_model import SplitModel
 
-WINDOWS, WINDOW = 64, 128
+WINDOWS, WINDOW = 32, 128
 """The sample: this many windows of this many tokens, evenly over the shipped text's replay part."""
 
 
@@ -44,14 +44,8 @@ def reference_rms(model: SplitModel) -> float:
 
     Only layer 1 is run, so that it takes seconds with a large model too.
     """
-    card: dict[str, Any] = {}
-    if model.name in data.MODELS:
-        try:
-            card = data.card(model.name)
-        except BadInput:  # a model without a card is measured
-            card = {}
-    if "reference_rms" in card:
-        return float(card["reference_rms"])
+    if "reference_rms" in model.card:
+        return float(model.card["reference_rms"])
     kept: list[Tensor] = []
 
     def keep(p: int, hidden: Tensor) -> None:

@@ -28,6 +28,10 @@ class SplitModel:
         tokenizer: Its tokenizer; needed by whatever starts from text.
         name: What to call it in reports; default the name it was loaded under.
 
+    Attributes:
+        model: The Hugging Face model.
+        card: What is known of a shipped or fetched model (perplexities, residual sizes, provenance); else empty.
+
     Raises:
         Refused: The model cannot be cut: an encoder-decoder, a state-space model, remote code, not causal, or a model
             whose identity cut does not reproduce its own logits.
@@ -40,6 +44,7 @@ class SplitModel:
         self.stack = Stack(find_layers(hf_model))
         self.config: Any = hf_model.config.get_text_config()
         self.name: str = name or getattr(hf_model.config, "name_or_path", "") or type(hf_model).__name__
+        self.card: dict[str, Any] = {}
         self._check_identity()
 
     @classmethod
@@ -57,8 +62,10 @@ class SplitModel:
         """
         from mbrl_split.llm.load import load_pretrained
 
-        model, tokenizer = load_pretrained(name, device=device, dtype=dtype)
-        return cls(model, tokenizer, name=str(name))
+        model, tokenizer, card = load_pretrained(name, device=device, dtype=dtype)
+        loaded = cls(model, tokenizer, name=str(name))
+        loaded.card = card
+        return loaded
 
     @property
     def n_layers(self) -> int:
