@@ -4,48 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from numpy.typing import ArrayLike
 
 from mbrl_split.columns import Column
+from mbrl_split.surrogates.prediction import Array, Prediction
+from mbrl_split.surrogates.scoring import score
 
-Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A predictive distribution per row; all arrays (n,), in the target's unit.
-
-    The default shape is Gaussian; surrogates with skewed or bimodal noise return a subclass with its own
-    :meth:`quantile`.
-
-    Attributes:
-        mean: Predicted mean of the target.
-        std_epistemic: Uncertainty about the mean function: shrinks with more rows. Acquisitions use this part only.
-        std_aleatoric: Noise of one fresh measurement around the mean: stays.
-    """
-
-    mean: Array
-    std_epistemic: Array
-    std_aleatoric: Array
-
-    @property
-    def std(self) -> Array:
-        """Total standard deviation of one fresh measurement."""
-        return np.hypot(self.std_epistemic, self.std_aleatoric)
-
-    def quantile(self, q: float) -> Array:
-        """The q-quantile of one fresh measurement, shape (n,)."""
-        return np.asarray(self.mean + stats.norm.ppf(q) * self.std)
-
-    def interval(self, level: float) -> tuple[Array, Array]:
-        """The central interval that holds one fresh measurement with probability ``level``."""
-        return self.quantile(0.5 - level / 2), self.quantile(0.5 + level / 2)
+__all__ = ["Array", "Prediction", "Surrogate"]
 
 
 class Surrogate(ABC):
@@ -54,7 +23,12 @@ class Surrogate(ABC):
     ``X`` is (n, d), ``y`` (n,) in the target's unit. Scalers are fitted on training rows only and belong to the
     surrogate. With ``columns``, coordinates are transformed along their scale (a log column by its logarithm); without,
     plainly standardised.
+
+    Attributes:
+        columns: What the columns of ``X`` mean, as given to :meth:`fit`; None before, or if nothing was given.
     """
+
+    columns: tuple[Column, ...] | None = None
 
     @abstractmethod
     def fit(
@@ -71,9 +45,10 @@ class Surrogate(ABC):
         Args:
             X: Rows, (n, d).
             y: Targets, (n,).
-            std_error: Known standard error of each target, (n,).
+            std_error: Known standard error of each target, (n,); nan where unknown. Precise rows count for more; the
+                aleatoric part still describes one fresh target of the kind that ``y`` holds.
             groups: Integer label per row; rows of one group (windows of one evaluation) share noise and are held out
-                together.
+                together. Labels keep their meaning in :meth:`update`; without labels each row is its own group.
             columns: What the columns of ``X`` mean.
 
         Raises:
@@ -94,9 +69,9 @@ class Surrogate(ABC):
     def sample(self, X: ArrayLike, n: int, rng: np.random.Generator) -> Array:
         """``n`` posterior draws of the mean function at the rows of ``X``, shape (n, len(X)); draws are joint."""
 
-    @abstractmethod
     def score(self, X: ArrayLike, y: ArrayLike) -> dict[str, float]:
         """How well fresh targets are predicted: rmse, nll, crps, coverage_90, calibration_error, sharpness."""
+        return score(self.predict(X), y)
 
     @abstractmethod
     def clone(self, *, seed: int | None = None) -> Self:
@@ -109,7 +84,11 @@ class Surrogate(ABC):
     @classmethod
     @abstractmethod
     def load(cls, path: str | PathLike[str], *, device: str = "cpu") -> Self:
-        """Read what :meth:`save` wrote; predictions are bit-equal on the same device."""
+        """Read what :meth:`save` wrote; predictions are bit-equal on the same device.
+
+        Raises:
+            Refused: The folder is not a saved surrogate of this class, or was changed or cut short since.
+        """
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as plain data."""

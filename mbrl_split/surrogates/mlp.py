@@ -1,0 +1,139 @@
+"""One network with a Bayesian last layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mbrl_split.errors import BadInput
+from mbrl_split.surrogates.bayesian_linear import BayesianLinear
+from mbrl_split.surrogates.network import StackedNetwork, train
+from mbrl_split.surrogates.prediction import Array
+from mbrl_split.surrogates.rows import held_out
+from mbrl_split.surrogates.warped import Honest, Latent, WarpedSurrogate
+
+
+class MLPSurrogate(WarpedSurrogate):
+    """A multi-layer perceptron trained on squared error, whose last layer is Bayesian linear regression.
+
+    The network learns features on 80 % of the groups and stops by the others; then its last layer is replaced by the
+    closed-form posterior on all rows, which gives joint draws and the epistemic part. The aleatoric part is a small
+    noise model fitted to the held-out residuals. Fewer than ten groups: nothing is held out, and the last layer's
+    leave-one-out residuals stand in.
+
+    ``update`` goes on from the present weights with all rows, scalers frozen, and the same groups still held out.
+
+    Args:
+        hidden: Width of each hidden layer.
+        steps: Most optimiser steps of a fit; an update takes a third.
+        batch_size: Rows per step.
+        learning_rate: Of Adam.
+        weight_decay: Decoupled.
+        warp: See :class:`~mbrl_split.surrogates.warped.WarpedSurrogate`.
+        seed: Everything random follows from it.
+        device: Where the network lives.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).random((100, 2))
+        >>> surrogate = MLPSurrogate(seed=1).fit(X, np.sin(3 * X[:, 0]) + X[:, 1])
+        >>> bool(abs(surrogate.predict([[0.5, 0.5]]).mean[0] - 1.4975) < 0.1)
+        True
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (128, 128),
+        *,
+        steps: int = 600,
+        batch_size: int = 256,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 1e-3,
+        warp: Literal["auto", "none"] = "auto",
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        if not hidden or min(hidden) < 1 or min(steps, batch_size) < 1:
+            raise BadInput("hidden widths, steps and batch_size are at least 1")
+        settings = {
+            "hidden": [int(h) for h in hidden],
+            "steps": steps,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "weight_decay": weight_decay,
+            "device": device,
+        }
+        super().__init__(warp=warp, seed=seed, settings=settings)
+        self._network: StackedNetwork
+        self._head: BayesianLinear
+
+    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> Honest:
+        s = self._settings
+        if not warm:
+            self._network = self._new_network(c.shape[1])
+        # A tenth of the targets' variance stands for what a precise row still leaves unexplained.
+        weights = 0.1 / (0.1 + known)
+        weights = weights / weights.mean()
+        held = held_out(groups, 0.2, self.seed)
+        train(
+            self._network,
+            c,
+            z,
+            (weights * ~held)[None],
+            (weights * held)[None],
+            loss="mse",
+            steps=max(1, s["steps"] // 3) if warm else s["steps"],
+            batch_size=s["batch_size"],
+            learning_rate=s["learning_rate"] / (3 if warm else 1),
+            weight_decay=s["weight_decay"],
+            seed=self.seed,
+        )
+        phi = self._features(c)
+        if held.any():
+            head = BayesianLinear.fit(phi[~held], z[~held], weights[~held])
+            mean, variance = head.predict(phi[held])
+            rows = np.flatnonzero(held)
+        else:
+            head = BayesianLinear.fit(phi, z, weights)
+            mean, variance = _leave_one_out(head, phi, z, weights)
+            rows = np.arange(len(z))
+        self._head = BayesianLinear.fit(phi, z, weights, (head.log_precision, head.log_noise))
+        return Honest(rows, Latent(mean, variance, np.ones(len(rows))))
+
+    def _latent(self, c: Array) -> Latent:
+        mean, variance = self._head.predict(self._features(c))
+        return Latent(mean, variance, np.ones(len(c)))
+
+    def _draw(self, c: Array, n: int, rng: np.random.Generator) -> Array:
+        return self._head.draw(self._features(c), n, rng)
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        hyper = np.array([self._head.log_precision, self._head.log_noise])
+        return {**self._network.arrays(), "head.mean": self._head.mean, "head.root": self._head.root, "hyper": hyper}
+
+    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        self._network = self._new_network(len(self._scaler.centre))
+        self._network.restore(arrays)
+        hyper = arrays["hyper"]
+        self._head = BayesianLinear(arrays["head.mean"], arrays["head.root"], float(hyper[0]), float(hyper[1]))
+
+    def _new_network(self, width: int) -> StackedNetwork:
+        return StackedNetwork(1, [width, *self._settings["hidden"], 1], seed=self.seed, device=self._settings["device"])
+
+    @torch.no_grad()
+    def _features(self, c: Array) -> Array:
+        """(1, coordinates, last hidden layer), (n, 1 + d + width)."""
+        x = torch.from_numpy(c.astype(np.float32)).to(self._settings["device"])
+        hidden = self._network.features(x)[0].cpu().numpy().astype(np.float64)
+        return np.concatenate([np.ones((len(c), 1)), c, hidden], axis=1)
+
+
+def _leave_one_out(head: BayesianLinear, phi: Array, z: Array, weights: Array) -> tuple[Array, Array]:
+    """Mean and variance for each row from all others, hyper-parameters kept (rank-one downdate)."""
+    mean, variance = head.predict(phi)
+    leverage = np.minimum(variance * weights / np.exp(head.log_noise), 1 - 1e-9)
+    return z - (z - mean) / (1 - leverage), variance / (1 - leverage)

@@ -1,0 +1,160 @@
+"""Several small networks as one batched product."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from mbrl_split.surrogates.prediction import Array
+
+
+class StackedNetwork:
+    """``members`` multi-layer perceptrons of equal shape; each layer is one batched matrix product.
+
+    Args:
+        members: How many networks.
+        sizes: Width of the input, the hidden layers and the output.
+        seed: Each member is initialised by its own generator, so a member does not depend on how many there are.
+        device: Where the weights live.
+    """
+
+    def __init__(self, members: int, sizes: Sequence[int], *, seed: int, device: str = "cpu") -> None:
+        self.weights: list[Tensor] = []
+        self.biases: list[Tensor] = []
+        generators = [
+            torch.Generator().manual_seed(int(s.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+            for s in np.random.SeedSequence([seed, 1]).spawn(members)
+        ]
+        for fan_in, fan_out in itertools.pairwise(sizes):
+            stack = [torch.randn(fan_in, fan_out, generator=g) / math.sqrt(fan_in) for g in generators]
+            self.weights.append(torch.stack(stack).to(device).requires_grad_())
+            self.biases.append(torch.zeros(members, 1, fan_out, device=device, requires_grad=True))
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """All weights, then all biases; the first dimension is the member."""
+        return [*self.weights, *self.biases]
+
+    def features(self, x: Tensor) -> Tensor:
+        """Activations of the last hidden layer, (members, n, width), for inputs (n, d)."""
+        h = x.expand(len(self.weights[0]), *x.shape)
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            h = functional.silu(torch.baddbmm(bias, h, weight))
+        return h
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Outputs (members, n, out) for inputs (n, d)."""
+        return torch.baddbmm(self.biases[-1], self.features(x), self.weights[-1])
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """The weights by name."""
+        return {f"network.{i}": p.detach().cpu().numpy() for i, p in enumerate(self.parameters)}
+
+    @torch.no_grad()
+    def restore(self, arrays: dict[str, NDArray[np.float32]]) -> None:
+        """The inverse of :meth:`arrays`."""
+        for i, p in enumerate(self.parameters):
+            p.copy_(torch.from_numpy(arrays[f"network.{i}"]))
+
+
+def mean_and_log_variance(output: Tensor) -> tuple[Tensor, Tensor]:
+    """The two outputs of a heteroscedastic member; the log variance bends smoothly into [−9, 3]."""
+    return output[..., 0], -3 + 6 * torch.tanh(output[..., 1] / 6)
+
+
+def train(
+    network: StackedNetwork,
+    x: Array,
+    z: Array,
+    weights: Array,
+    held_out: Array,
+    *,
+    loss: Literal["mse", "beta-nll"],
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    weight_decay: float,
+    seed: int,
+    check_every: int = 10,
+    patience: int = 15,
+) -> None:
+    """Train all members at once; each ends with the weights that did best on its own held-out rows.
+
+    β-NLL (Seitzer et al. 2022, β = 1/2) weighs each row's Gaussian likelihood by its predicted standard deviation, so
+    that rows which look noisy early are still fitted.
+
+    Args:
+        network: Changed in place.
+        x: Inputs, (n, d).
+        z: Targets, (n,).
+        weights: Weight of each row in the loss of each member, (members, n).
+        held_out: Weight of each row in each member's stopping rule, (members, n); members without any keep their last
+            weights.
+        loss: Squared error of output 0, or β-NLL of outputs 0 and 1.
+        steps: At most so many optimiser steps.
+        batch_size: Rows per step.
+        learning_rate: Of Adam; it falls to a twentieth along a half cosine.
+        weight_decay: Decoupled.
+        seed: Of the order of rows.
+        check_every: Steps between two looks at the held-out rows.
+        patience: Looks without any member's improvement before training stops.
+    """
+    parameters = network.parameters
+    device = parameters[0].device
+    as_tensor = lambda a: torch.from_numpy(np.asarray(a, dtype=np.float32)).to(device)  # noqa: E731
+    x_all, z_all, w_all, h_all = as_tensor(x), as_tensor(z), as_tensor(weights), as_tensor(held_out)
+    groups: list[dict[str, Any]] = [{"params": network.weights}, {"params": network.biases, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)  # type: ignore[no-untyped-call]
+    generator = torch.Generator().manual_seed(seed)
+    n = len(x_all)
+    batches = [slice(None)] if n <= batch_size else []
+    order: list[Tensor] = []
+    watched = h_all.sum(dim=1)
+    best = torch.full_like(watched, torch.inf)
+    snapshot = [p.detach().clone() for p in parameters]
+    stale = 0
+    for step in range(1, steps + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * (0.525 + 0.475 * math.cos(math.pi * step / steps))
+        if batches:
+            xb, zb, wb = x_all, z_all, w_all
+        else:
+            if not order:
+                order = list(torch.split(torch.randperm(n, generator=generator).to(device), batch_size))
+            rows = order.pop()
+            xb, zb, wb = x_all[rows], z_all[rows], w_all[:, rows]
+        row_loss = _losses(network(xb), zb, loss)
+        total = (row_loss * wb).sum(dim=1) / wb.sum(dim=1).clamp_min(1e-6)
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(total.sum())
+        optimizer.step()
+        if step % check_every == 0 or step == steps:
+            with torch.no_grad():
+                now = (_losses(network(x_all), z_all, "mse" if loss == "mse" else "nll") * h_all).sum(dim=1)
+                better = (now < best) | (watched == 0)
+                best = torch.where(better, now, best)
+                for kept, p in zip(snapshot, parameters, strict=True):
+                    kept[better] = p.detach()[better]
+            stale = 0 if bool(better.any()) else stale + 1
+            if stale >= patience:
+                break
+    with torch.no_grad():
+        for kept, p in zip(snapshot, parameters, strict=True):
+            p.copy_(kept)
+
+
+def _losses(output: Tensor, z: Tensor, loss: Literal["mse", "nll", "beta-nll"]) -> Tensor:
+    """Loss of each row of each member, (members, n)."""
+    if loss == "mse":
+        return (output[..., 0] - z) ** 2
+    mean, log_variance = mean_and_log_variance(output)
+    nll = 0.5 * (log_variance + (z - mean) ** 2 * torch.exp(-log_variance))
+    return nll * torch.exp(0.5 * log_variance).detach() if loss == "beta-nll" else nll

@@ -1,0 +1,67 @@
+"""How noisy one fresh target is, and where: learned from out-of-sample residuals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy import optimize
+
+from mbrl_split.surrogates.prediction import Array
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Latent noise variance exp(w·ψ) with ψ = (1, c, c², μ): coordinates, their squares, and the predicted mean.
+
+    Attributes:
+        weights: w, (2d + 2,).
+        inflation: Factor on the surrogate's own epistemic standard deviation.
+    """
+
+    weights: Array
+    inflation: float
+
+    @classmethod
+    def fit(cls, c: Array, mean: Array, var_epistemic: Array, residuals: Array, base: Array) -> Self:
+        """Maximum a posteriori fit to out-of-sample residuals (n,) of predictions at coordinates ``c`` (n, d).
+
+        A residual is normal with variance inflation²·var_epistemic + base·exp(w·ψ). The prior keeps the noise even
+        and the inflation near one until many residuals say otherwise.
+
+        Args:
+            c: (n, d).
+            mean: Latent predicted means, (n,).
+            var_epistemic: Latent variance of the mean, (n,).
+            residuals: Latent target minus ``mean``, (n,).
+            base: Noise variance that the surrogate itself predicts (1 where it predicts none), (n,).
+        """
+        psi = _features(c, mean)
+        width = psi.shape[1]
+        prior_mean, precision = np.zeros(width + 1), np.full(width + 1, 10.0)
+        prior_mean[0] = np.log(max(float(np.mean(residuals**2 / base)) if len(residuals) else 0.1, 1e-12))
+        precision[0], precision[-1] = 0.1, 4.0  # the last parameter is log inflation
+
+        def objective(theta: Array) -> tuple[float, Array]:
+            noise = base * np.exp(np.clip(psi @ theta[:-1], -30, 30))
+            spread = np.exp(2 * theta[-1]) * var_epistemic
+            total = noise + spread + 1e-12
+            pull = 0.5 * (1 / total - residuals**2 / total**2)
+            gap = theta - prior_mean
+            value = 0.5 * np.sum(np.log(total) + residuals**2 / total) + 0.5 * np.sum(precision * gap**2)
+            gradient = np.append(psi.T @ (pull * noise), 2 * np.sum(pull * spread)) + precision * gap
+            return float(value), gradient
+
+        found = optimize.minimize(objective, prior_mean, jac=True, method="L-BFGS-B", options={"maxiter": 200})
+        return cls(found.x[:-1], float(np.exp(np.clip(found.x[-1], -1.5, 1.5))))
+
+    def variance(self, c: Array, mean: Array, base: Array) -> Array:
+        """Latent noise variance (n,) at coordinates ``c`` (n, d) with predicted latent means (n,)."""
+        return np.asarray(base * np.exp(np.clip(_features(c, mean) @ self.weights, -30, 5)))
+
+
+def _features(c: Array, mean: Array) -> Array:
+    # Clipped: beyond the rows' range the noise stays what it was at its edge.
+    c, mean = np.clip(c, -2.5, 2.5), np.clip(mean, -3, 3)
+    return np.column_stack([np.ones(len(c)), c, c**2 - 1, mean])

@@ -1,0 +1,131 @@
+"""The rows a surrogate learns from, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mbrl_split.columns import Column, check_rows
+from mbrl_split.errors import BadInput
+from mbrl_split.surrogates.prediction import Array
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked training rows.
+
+    Attributes:
+        x: (n, d).
+        y: (n,), finite.
+        std_error: Known standard error of each target, (n,); 0 where unknown.
+        groups: Label per row, (n,); rows of one group are held out together.
+    """
+
+    x: Array
+    y: Array
+    std_error: Array
+    groups: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def join(self, other: Rows) -> Rows:
+        """These rows, then the others; equal labels mean the same group."""
+        return Rows(
+            np.concatenate([self.x, other.x]),
+            np.concatenate([self.y, other.y]),
+            np.concatenate([self.std_error, other.std_error]),
+            np.concatenate([self.groups, other.groups]),
+        )
+
+    def take(self, index: NDArray[np.int64]) -> Rows:
+        """The rows at ``index``."""
+        return Rows(self.x[index], self.y[index], self.std_error[index], self.groups[index])
+
+
+def check_queries(X: ArrayLike, width: int | None, columns: Sequence[Column] | None) -> Array:
+    """``X`` as finite float64 of shape (n, width).
+
+    Raises:
+        BadInput: Another shape, or a value that is not finite or outside its column.
+    """
+    if columns is not None:
+        return check_rows(X, columns)
+    x = np.asarray(X, dtype=np.float64)
+    if x.ndim != 2 or (width is not None and x.shape[1] != width) or x.shape[1] == 0:
+        raise BadInput(f"X has shape (n, {width or 'd'}), not {x.shape}")
+    if not np.isfinite(x).all():
+        row, column = np.argwhere(~np.isfinite(x))[0]
+        raise BadInput(f"X[{row}, {column}] is {x[row, column]}; inputs are finite numbers")
+    return x
+
+
+def checked_rows(
+    X: ArrayLike,
+    y: ArrayLike,
+    std_error: ArrayLike | None,
+    groups: ArrayLike | None,
+    *,
+    columns: Sequence[Column] | None,
+    width: int | None = None,
+    first_group: int = 0,
+) -> Rows:
+    """Rows from the arguments of ``fit``; without ``groups`` each row is its own group, from ``first_group`` on.
+
+    Raises:
+        BadInput: No rows, shapes that disagree, or values that are not finite.
+    """
+    x = check_queries(X, width, columns)
+    n = len(x)
+    if n == 0:
+        raise BadInput("a surrogate needs at least one row to learn from")
+    target = _column("y", y, n)
+    if not np.isfinite(target).all():
+        row = int(np.flatnonzero(~np.isfinite(target))[0])
+        raise BadInput(f"y[{row}] is {target[row]}; targets are finite numbers")
+    error = np.zeros(n) if std_error is None else _column("std_error", std_error, n)
+    error = np.where(np.isnan(error), 0.0, error)  # a measurement of one window knows no error of its own
+    if not (np.isfinite(error) & (error >= 0)).all():
+        raise BadInput("std_error holds standard errors: finite and at least 0 (nan: unknown)")
+    if groups is None:
+        label = np.arange(first_group, first_group + n, dtype=np.float64)
+    else:
+        label = _column("groups", groups, n)
+        if not np.array_equal(label, np.rint(label)):
+            raise BadInput("groups holds one integer label per row")
+    return Rows(x, target, error, label.astype(np.int64))
+
+
+def _column(name: str, values: ArrayLike, n: int) -> Array:
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != (n,):
+        raise BadInput(f"{name} has shape ({n},) like the rows of X, not {array.shape}")
+    return array
+
+
+def held_out(groups: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Which rows are held out, (n,): whole groups, chosen by a hash of (seed, label).
+
+    A hash, not a shuffle: after an update the same groups stay held out, so that no stopping rule is ever judged by
+    rows that the weights have seen. Fewer than ten groups: nothing is held out.
+    """
+    labels, inverse = np.unique(groups, return_inverse=True)
+    if len(labels) < 10:
+        return np.zeros(len(groups), dtype=bool)
+    chosen = _hash(labels, seed) < fraction
+    if not chosen.any():
+        chosen[np.argmin(_hash(labels, seed))] = True
+    return np.asarray(chosen[inverse])
+
+
+def _hash(labels: NDArray[np.int64], seed: int) -> Array:
+    """Uniform numbers in [0, 1) from integers (the finaliser of splitmix64)."""
+    with np.errstate(over="ignore"):
+        z = labels.astype(np.uint64) + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) % 2**64)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return np.asarray((z >> np.uint64(11)).astype(np.float64) / 2**53)

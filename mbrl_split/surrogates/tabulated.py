@@ -1,0 +1,220 @@
+"""Any surrogate, read from a table: for the inner loop, where one row must cost microseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.isotonic import isotonic_regression
+
+from mbrl_split.columns import Column, check_rows
+from mbrl_split.errors import BadInput
+from mbrl_split.registry import unknown
+from mbrl_split.surrogates.base import Surrogate
+from mbrl_split.surrogates.loading import load_wrapper, save_wrapper
+from mbrl_split.surrogates.prediction import Array
+from mbrl_split.surrogates.quantiles import QuantilePrediction, knots_of
+
+
+@dataclass(frozen=True)
+class TabulatedPrediction(QuantilePrediction):
+    """An interpolated prediction; its quantiles are interpolated only if somebody asks for them.
+
+    Attributes:
+        table: The table it was read from.
+        cells: Flat indices of the surrounding grid points, (corners, n).
+        weights: Their weights, (corners, n).
+    """
+
+    table: Table
+    cells: NDArray[np.intp]
+    weights: Array
+
+    def knots(self) -> Array:
+        return np.asarray(np.einsum("kcn,cn->kn", self.table.knots[:, self.cells], self.weights))
+
+
+class Table:
+    """A prediction at every point of a grid that is even along each column's scale.
+
+    Args:
+        surrogate: Fitted; it answers once per grid point.
+        columns: What the columns mean.
+        counts: Grid points per column; an ordinal column has one per integer.
+        increasing: Columns along which the mean may not fall.
+    """
+
+    def __init__(
+        self, surrogate: Surrogate, columns: Sequence[Column], counts: Sequence[int], increasing: Sequence[str]
+    ) -> None:
+        self.columns = tuple(columns)
+        self.counts = tuple(counts)
+        axes = [c.from_unit(np.linspace(0, 1, n)) for c, n in zip(columns, counts, strict=True)]
+        points = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
+        self._prediction = surrogate.predict(points)
+        mean = self._prediction.mean.reshape(counts)
+        for name in increasing:
+            axis = [c.name for c in columns].index(name)
+            mean = np.apply_along_axis(isotonic_regression, axis, mean)
+        self._shift = mean.ravel() - self._prediction.mean
+        p = self._prediction
+        self.values = np.ascontiguousarray(np.stack([mean.ravel(), p.std_epistemic, p.std_aleatoric], axis=1))
+        # Position on the grid = (coordinate − origin)·density, with a log column's coordinate its logarithm.
+        self._log = np.flatnonzero([c.scale == "log" for c in columns])
+        self._ordinal = np.flatnonzero([c.scale == "ordinal" for c in columns])
+        ends = [np.log([c.low, c.high]) if c.scale == "log" else np.array([c.low, c.high]) for c in columns]
+        self._origin = np.array([low for low, _ in ends])
+        length = np.array([high - low for low, high in ends])
+        self._last = np.array(counts) - 1
+        self._density = np.where(length > 0, self._last / np.where(length > 0, length, 1.0), 0.0)
+        self._strides = np.array([int(np.prod(counts[j + 1 :])) for j in range(len(counts))])
+        # An ordinal column lies on its grid points exactly: it needs no second corner.
+        steps = [(0,) if c.scale == "ordinal" or n == 1 else (0, 1) for c, n in zip(columns, counts, strict=True)]
+        corners = np.stack([a.ravel() for a in np.meshgrid(*steps, indexing="ij")], axis=1)
+        self._moving = np.flatnonzero([len(s) > 1 for s in steps])
+        self._corners = corners[:, self._moving].astype(bool)
+        self._offsets = corners @ self._strides
+        self._top = np.where([len(s) > 1 for s in steps], self._last - 1, self._last)
+
+    @cached_property
+    def knots(self) -> Array:
+        """Quantiles at the grid points, (25, points)."""
+        return knots_of(self._prediction) + self._shift
+
+    def locate(self, X: ArrayLike) -> tuple[NDArray[np.intp], Array]:
+        """Flat indices of the surrounding grid points and their weights, each (corners, n)."""
+        x = np.asarray(X, dtype=np.float64)
+        if x.ndim != 2 or x.shape[1] != len(self.columns):
+            check_rows(x, self.columns)  # words the error
+        position = x.copy()
+        if len(self._log):
+            with np.errstate(invalid="ignore", divide="ignore"):
+                position[:, self._log] = np.log(x[:, self._log])
+        position = (position - self._origin) * self._density
+        inside = (position >= -1e-7) & (position <= self._last + 1e-7)
+        ordinal = x[:, self._ordinal]
+        if not (inside.all() and (ordinal == np.rint(ordinal)).all()):
+            x = check_rows(x, self.columns)
+        with np.errstate(invalid="ignore"):
+            base = np.clip(np.floor(position + 1e-9).astype(np.intp), 0, self._top)
+        flat = base @ self._strides
+        weights = np.ones((len(self._corners), len(x)))
+        for k, j in enumerate(self._moving):
+            fraction = np.clip(position[:, j] - base[:, j], 0.0, 1.0)
+            weights *= np.where(self._corners[:, k, None], fraction, 1 - fraction)
+        return flat + self._offsets[:, None], weights
+
+    def predict(self, X: ArrayLike) -> TabulatedPrediction:
+        """Multilinear interpolation along each column's scale."""
+        cells, weights = self.locate(X)
+        mean, epistemic, aleatoric = np.einsum("cnv,cn->vn", self.values[cells], weights)
+        return TabulatedPrediction(mean, epistemic, aleatoric, self, cells, weights)
+
+
+class TabulatedSurrogate(Surrogate):
+    """A surrogate that answers from a grid of another one's predictions: multilinear, exact in ordinal columns.
+
+    The table is filled on ``fit`` and ``update``. ``sample`` asks the surrogate itself. ``fit`` needs ``columns``,
+    since they fix the grid's range; a surrogate already fitted with columns is tabulated at once.
+
+    Args:
+        surrogate: Any surrogate; used as it is, not cloned.
+        grid: Points per column that is not ordinal, or a mapping from column name to points (33 where not named).
+        increasing: Names of columns along which the mean may not fall: it is replaced by its isotonic regression.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split.surrogates import MLPSurrogate
+        >>> columns = (Column("split", "layers", 1, 11, "ordinal"), Column("noise", "RMS", 0.03, 3.0, "log"))
+        >>> rng = np.random.default_rng(0)
+        >>> X = np.column_stack([c.sample(60, rng) for c in columns])
+        >>> fast = TabulatedSurrogate(MLPSurrogate(steps=50), 17).fit(X, X[:, 1] / X[:, 0], columns=columns)
+        >>> fast.predict([[3, 0.5], [4, 0.5]]).mean.shape
+        (2,)
+    """
+
+    def __init__(
+        self, surrogate: Surrogate, grid: int | Mapping[str, int] = 33, *, increasing: Sequence[str] = ()
+    ) -> None:
+        counts = [grid] if isinstance(grid, int) else list(grid.values())
+        if any(n < 2 for n in counts):
+            raise BadInput("a grid has at least 2 points per column")
+        self.surrogate = surrogate
+        self.grid = grid if isinstance(grid, int) else dict(grid)
+        self.increasing = tuple(increasing)
+        self._table: Table | None = None
+        if surrogate.columns is not None:
+            self.refresh()
+
+    def refresh(self) -> Self:
+        """Fill the table again (after the inner surrogate was changed from outside)."""
+        columns = self.surrogate.columns
+        if columns is None:
+            raise BadInput("a tabulated surrogate needs to know its grid's range: fit(..., columns=...)")
+        names = [c.name for c in columns]
+        for name in (*self.increasing, *(self.grid if isinstance(self.grid, dict) else ())):
+            if name not in names:
+                raise BadInput(unknown("column", name, names))
+        self._table = Table(self.surrogate, columns, [self._count(c) for c in columns], self.increasing)
+        self.columns = columns
+        return self
+
+    def _count(self, column: Column) -> int:
+        if column.low == column.high:
+            return 1
+        if column.scale == "ordinal":
+            return int(column.high - column.low) + 1
+        return self.grid if isinstance(self.grid, int) else self.grid.get(column.name, 33)
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        std_error: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        columns: Sequence[Column] | None = None,
+    ) -> Self:
+        if columns is None:
+            raise BadInput("a tabulated surrogate needs to know its grid's range: fit(..., columns=...)")
+        self.surrogate.fit(X, y, std_error=std_error, groups=groups, columns=columns)
+        return self.refresh()
+
+    def update(
+        self, X: ArrayLike, y: ArrayLike, *, std_error: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Self:
+        self._filled()
+        self.surrogate.update(X, y, std_error=std_error, groups=groups)
+        return self.refresh()
+
+    def predict(self, X: ArrayLike) -> TabulatedPrediction:
+        return self._filled().predict(X)
+
+    def sample(self, X: ArrayLike, n: int, rng: np.random.Generator) -> Array:
+        self._filled()
+        return self.surrogate.sample(X, n, rng)
+
+    def clone(self, *, seed: int | None = None) -> Self:
+        return type(self)(self.surrogate.clone(seed=seed), self.grid, increasing=self.increasing)
+
+    def config(self) -> dict[str, Any]:
+        return {"surrogate": self.surrogate.config(), "grid": self.grid, "increasing": list(self.increasing)}
+
+    def save(self, path: str | PathLike[str]) -> None:
+        self._filled()
+        save_wrapper(path, self, self.surrogate, {"grid": self.grid, "increasing": list(self.increasing)})
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, device: str = "cpu") -> Self:
+        state, surrogate, _ = load_wrapper(path, cls.__name__, device)
+        return cls(surrogate, state["grid"], increasing=state["increasing"])
+
+    def _filled(self) -> Table:
+        if self._table is None:
+            raise BadInput("this TabulatedSurrogate has learned nothing yet: call fit(X, y, columns=...) first")
+        return self._table

@@ -1,0 +1,214 @@
+"""What the learned surrogates share: rows in, a warped target scale, honest noise, and a distribution out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mbrl_split.columns import Column
+from mbrl_split.errors import BadInput
+from mbrl_split.surrogates import storage
+from mbrl_split.surrogates.base import Surrogate
+from mbrl_split.surrogates.noise import NoiseModel
+from mbrl_split.surrogates.prediction import Array
+from mbrl_split.surrogates.rows import Rows, check_queries, checked_rows
+from mbrl_split.surrogates.scaling import InputScaler
+from mbrl_split.surrogates.warp import Shape, Warp, WarpedPrediction, choose_scale
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A normal distribution of the mean function per row, on the warped scale; all (n,).
+
+    Attributes:
+        mean: Posterior mean.
+        variance: Posterior variance of the mean function.
+        noise: Noise variance that the model itself predicts; ones where it predicts none.
+    """
+
+    mean: Array
+    variance: Array
+    noise: Array
+
+
+@dataclass(frozen=True)
+class Honest:
+    """Predictions for training rows by models that did not see them (or their group).
+
+    Attributes:
+        rows: Which training rows, (k,).
+        latent: Their predictions.
+    """
+
+    rows: NDArray[np.int64]
+    latent: Latent
+
+
+class WarpedSurrogate(Surrogate):
+    """Base of the surrogates that learn: subclasses model a standardised latent target, this class the rest.
+
+    Inputs become dimensionless coordinates, targets are warped (:class:`~mbrl_split.surrogates.warp.Warp`). Noise, the
+    shape of its distribution and a factor on the epistemic part are learned from the subclass's honest predictions.
+
+    Subclasses implement ``_learn``, ``_latent``, ``_draw`` on coordinates and latent targets, and ``_arrays`` and
+    ``_restore`` for their weights. They never override what is implemented here.
+
+    Args:
+        warp: ``"auto"`` chooses the scale of asinh(y/scale) by marginal likelihood (no warp included); ``"none"``
+            learns the target as it is.
+        seed: Everything random follows from it.
+        settings: The subclass's own constructor arguments, as plain data.
+    """
+
+    def __init__(self, *, warp: Literal["auto", "none"], seed: int, settings: Mapping[str, Any]) -> None:
+        if warp not in ("auto", "none"):
+            raise BadInput(f"warp is 'auto' or 'none', not {warp!r}")
+        if int(seed) != seed or seed < 0:
+            raise BadInput(f"seed is a non-negative integer, not {seed!r}")
+        self._settings = {**settings, "warp": warp, "seed": int(seed)}
+        self.seed = int(seed)
+        self._rows: Rows | None = None
+        self._scaler: InputScaler
+        self._warp: Warp
+        self._noise: NoiseModel
+        self._shape: Shape
+
+    # What a subclass provides
+
+    @abstractmethod
+    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> Honest:
+        """Learn latent targets ``z`` (n,) at coordinates ``c`` (n, d); ``known`` (n,) are known noise variances.
+        ``warm``: rows were added to an earlier fit, hyper-parameters stay."""
+
+    @abstractmethod
+    def _latent(self, c: Array) -> Latent:
+        """The latent prediction at coordinates ``c`` (n, d)."""
+
+    @abstractmethod
+    def _draw(self, c: Array, n: int, rng: np.random.Generator) -> Array:
+        """``n`` joint draws of the latent mean function, (n, len(c))."""
+
+    @abstractmethod
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """The fitted weights by name."""
+
+    @abstractmethod
+    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """The inverse of :meth:`_arrays`."""
+
+    # What every subclass shares
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        std_error: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        columns: Sequence[Column] | None = None,
+    ) -> Self:
+        rows = checked_rows(X, y, std_error, groups, columns=columns)
+        self.columns = None if columns is None else tuple(columns)
+        self._scaler = InputScaler.fit(rows.x, columns)
+        scale = np.inf if self._settings["warp"] == "none" else choose_scale(self._scaler(rows.x), rows.y)
+        self._warp = Warp.fit(rows.y, scale)
+        return self._learn_rows(rows, warm=False)
+
+    def update(
+        self, X: ArrayLike, y: ArrayLike, *, std_error: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Self:
+        old = self._fitted()
+        new = checked_rows(
+            X,
+            y,
+            std_error,
+            groups,
+            columns=self.columns,
+            width=old.x.shape[1],
+            first_group=int(old.groups.max()) + 1,
+        )
+        rows = old.join(new)
+        self._warp = self._warp.bounded(rows.y)
+        return self._learn_rows(rows, warm=True)
+
+    def _learn_rows(self, rows: Rows, *, warm: bool) -> Self:
+        c, z = self._scaler(rows.x), self._warp.to_latent(rows.y)
+        known = (rows.std_error * self._warp.slope(rows.y)) ** 2
+        honest = self._learn(c, z, known, rows.groups, warm=warm)
+        p, residuals = honest.latent, z[honest.rows] - honest.latent.mean
+        self._noise = NoiseModel.fit(c[honest.rows], p.mean, p.variance, residuals, p.noise)
+        noise = self._noise.variance(c[honest.rows], p.mean, p.noise)
+        self._shape = Shape.fit(residuals / np.sqrt(noise + self._noise.inflation**2 * p.variance + 1e-12))
+        self._rows = rows
+        return self
+
+    def predict(self, X: ArrayLike) -> WarpedPrediction:
+        c = self._coordinates(X)
+        p = self._latent(c)
+        return WarpedPrediction.of(
+            p.mean,
+            self._noise.inflation * np.sqrt(p.variance),
+            np.sqrt(self._noise.variance(c, p.mean, p.noise)),
+            self._warp,
+            self._shape,
+        )
+
+    def sample(self, X: ArrayLike, n: int, rng: np.random.Generator) -> Array:
+        c = self._coordinates(X)
+        p = self._latent(c)
+        z = p.mean + self._noise.inflation * (self._draw(c, n, rng) - p.mean)
+        noise = np.sqrt(self._noise.variance(c, p.mean, p.noise))
+        return self._warp.noisy_mean(z, np.broadcast_to(noise, z.shape), self._shape)[0]
+
+    def clone(self, *, seed: int | None = None) -> Self:
+        return type(self)(**{**self.config(), **({} if seed is None else {"seed": seed})})
+
+    def config(self) -> dict[str, Any]:
+        return dict(self._settings)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        rows = self._fitted()
+        state = {
+            "config": self.config(),
+            "columns": storage.columns_to_data(self.columns),
+            "warp": dict(vars(self._warp)),
+            "inflation": self._noise.inflation,
+        }
+        shared = {
+            **{f"rows.{name}": value for name, value in vars(rows).items()},
+            **{f"scaler.{name}": value for name, value in vars(self._scaler).items()},
+            "noise.weights": self._noise.weights,
+            "shape.nodes": self._shape.nodes,
+        }
+        files = {"shared.safetensors": storage.pack(shared), "model.safetensors": storage.pack(self._arrays())}
+        storage.write(path, type(self).__name__, state, files)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, device: str = "cpu") -> Self:
+        _, state, files = storage.read(path, cls.__name__)
+        config = state["config"]
+        self = cls(**({**config, "device": device} if "device" in config else config))
+        shared = storage.unpack(files["shared.safetensors"])
+        self.columns = storage.columns_from_data(state["columns"])
+        self._rows = Rows(**{n: shared[f"rows.{n}"] for n in ("x", "y", "std_error", "groups")})
+        self._scaler = InputScaler(**{n: shared[f"scaler.{n}"] for n in ("log", "centre", "spread")})
+        self._warp = Warp(**state["warp"])
+        self._noise = NoiseModel(shared["noise.weights"], state["inflation"])
+        self._shape = Shape(shared["shape.nodes"])
+        self._restore(storage.unpack(files["model.safetensors"]))
+        return self
+
+    def _coordinates(self, X: ArrayLike) -> Array:
+        rows = self._fitted()
+        return self._scaler(check_queries(X, rows.x.shape[1], self.columns))
+
+    def _fitted(self) -> Rows:
+        if self._rows is None:
+            raise BadInput(f"this {type(self).__name__} has learned nothing yet: call fit(X, y) first")
+        return self._rows
