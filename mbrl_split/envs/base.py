@@ -16,7 +16,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
-from mbrl_split.envs.draws import Draws, stream_keys
+from mbrl_split.envs.draws import Draws, entropy, spread_seeds, stream_keys
 from mbrl_split.envs.source import Source
 from mbrl_split.errors import BadInput
 
@@ -151,16 +151,6 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         check_source(source, self.columns)
         self._source = source
 
-    def _ask(self, X: Array, seeds: NDArray[np.int64]) -> Array:
-        answer = np.asarray(self._source.answer(X, seeds=seeds), dtype=np.float64)
-        name = type(self._source).__name__
-        if answer.shape != (len(X),):
-            raise BadInput(f"{name} answered {len(X)} queries with shape {answer.shape}, not ({len(X)},)")
-        if not np.isfinite(answer).all():
-            row = int(np.flatnonzero(~np.isfinite(answer))[0])
-            raise BadInput(f"{name} answered {answer[row]} to the query {X[row].tolist()}")
-        return answer
-
     # ---- the episode loop ---------------------------------------------------------------------------------------
 
     def reset(
@@ -184,7 +174,9 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         started = self.initial_state(self._draw(_CONTEXT, rows, episode, keys=keys))
         X = self.start_features(started)
         if X is not None:
-            started = self.start(started, self._ask(X, self._draw(_MEASUREMENT, rows, episode, keys=keys).seeds()))
+            started = self.start(
+                started, ask(self.source, X, self._draw(_MEASUREMENT, rows, episode, keys=keys).seeds())
+            )
         # Nothing can fail from here on.
         if isinstance(seed, (int, np.integer)):
             super().reset(seed=int(seed))
@@ -230,10 +222,11 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         started = self.initial_state(self._draw(_CONTEXT, rows, episode)) if rows.size else None
         start_query = None if started is None else self.start_features(started)
         if started is None or start_query is None:
-            damage = self._ask(query, seeds)
+            damage = ask(self.source, query, seeds)
         else:
             start_seeds = self._draw(_MEASUREMENT, rows, episode).seeds()
-            answers = self._ask(np.concatenate([query, start_query]), np.concatenate([seeds, start_seeds]))
+            both = np.concatenate([query, start_query]), np.concatenate([seeds, start_seeds])
+            answers = ask(self.source, *both)
             damage = answers[: self.num_envs]
             started = self.start(started, answers[self.num_envs :])
         reward = np.asarray(self.compose(damage, state, action), dtype=np.float64)
@@ -296,22 +289,10 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         self, seed: int | Sequence[int | None] | None, rows: NDArray[np.int64]
     ) -> tuple[list[int], NDArray[np.bool_]]:
         """The sub-environments' seeds, and which of them are new."""
-        asked: list[int | None]
-        if seed is None:
-            asked = [None] * self.num_envs
-        elif isinstance(seed, (int, np.integer)):
-            asked = [int(seed) + i for i in range(self.num_envs)]
-        else:
-            asked = [None if s is None else int(s) for s in seed]
-        if len(asked) != self.num_envs:
-            raise BadInput(f"{len(asked)} seeds for {self.num_envs} sub-environments")
-        if any(s is not None and s < 0 for s in asked):
-            raise BadInput(f"seeds are non-negative integers, not {min(s for s in asked if s is not None)}")
+        asked = spread_seeds(seed, self.num_envs)
         seeds, fresh = list(self._seeds), np.zeros(self.num_envs, dtype=np.bool_)
         for i in rows:
-            wanted = asked[i]
-            if wanted is None and seeds[i] < 0:  # never seeded: take entropy from the system, once
-                wanted = int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> np.uint64(1))
+            wanted = entropy() if asked[i] is None and seeds[i] < 0 else asked[i]
             if wanted is not None:
                 seeds[i], fresh[i] = wanted, True
         return seeds, fresh
@@ -425,6 +406,22 @@ def check_source(source: Source, columns: Sequence[Column]) -> None:
             fits = other.low <= ours.low and ours.high <= other.high
         if not (same and fits):
             raise BadInput(f"{name} answers the column {_words(other)}, but the environment asks {_words(ours)}")
+
+
+def ask(source: Source, X: Array, seeds: NDArray[np.int64]) -> Array:
+    """The source's answers, shape (n,).
+
+    Raises:
+        BadInput: They are not n finite numbers.
+    """
+    answer = np.asarray(source.answer(X, seeds=seeds), dtype=np.float64)
+    name = type(source).__name__
+    if answer.shape != (len(X),):
+        raise BadInput(f"{name} answered {len(X)} queries with shape {answer.shape}, not ({len(X)},)")
+    if not np.isfinite(answer).all():
+        row = int(np.flatnonzero(~np.isfinite(answer))[0])
+        raise BadInput(f"{name} answered {answer[row]} to the query {X[row].tolist()}")
+    return answer
 
 
 def _words(c: Column) -> str:

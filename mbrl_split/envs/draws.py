@@ -7,9 +7,13 @@ would make a row's numbers depend on its neighbours. A counter-based generator n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
+
+from mbrl_split.errors import BadInput
 
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
@@ -36,6 +40,30 @@ def philox(counter: Words, key: tuple[NDArray[np.uint64], NDArray[np.uint64]]) -
         c0, c1, c2, c3 = (p1 >> _SHIFT) ^ c1 ^ k0, p1 & _LOW, (p0 >> _SHIFT) ^ c3 ^ k1, p0 & _LOW
         k0, k1 = (k0 + _WEYL[0]) & _LOW, (k1 + _WEYL[1]) & _LOW
     return c0, c1, c2, c3
+
+
+def spread_seeds(seed: int | Sequence[int | None] | None, n: int) -> list[int | None]:
+    """One seed per sub-environment by Gymnasium's rule: s gives s, s + 1, …; a list is taken as it is; None is none.
+
+    Raises:
+        BadInput: A seed is negative, or their number is not n.
+    """
+    if seed is None:
+        return [None] * n
+    if isinstance(seed, (int, np.integer)):
+        seed = [int(seed) + i for i in range(n)]
+    seeds = [None if s is None else int(s) for s in seed]
+    if len(seeds) != n:
+        raise BadInput(f"{len(seeds)} seeds for {n} sub-environments")
+    negative = [s for s in seeds if s is not None and s < 0]
+    if negative:
+        raise BadInput(f"seeds are non-negative integers, not {negative[0]}")
+    return seeds
+
+
+def entropy() -> int:
+    """A seed from the system, for a first reset without one."""
+    return int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def stream_keys(seed: int, consumers: int) -> NDArray[np.uint64]:
