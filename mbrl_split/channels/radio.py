@@ -115,7 +115,7 @@ class Radio(Channel):
             h = realisation.gains.to(x.device, x.dtype)[:, :, None]
         received = x if h is None else h * x
         if self.noise_std != 0:
-            received = received + self._noise(x, (tokens, d), check_noise_seeds(realisation, batch))
+            received = self._noise(x, (tokens, d), check_noise_seeds(realisation, batch)).add_(received)
         if h is not None and self.csi == "receiver":
             received = received / h.clamp_min(SMALLEST_DIVISOR)
         return received.to(hidden.dtype)
