@@ -1,0 +1,295 @@
+"""The decision problem as a judge sees it: expected rewards on held-out contexts, what is best, and what is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbrl_split.envs import compose_reward
+from mbrl_split.envs.rules import drifted
+from mbrl_split.errors import BadInput
+from mbrl_split.evaluation import paths
+from mbrl_split.evaluation.policy import SplitPolicy, policy_splits
+from mbrl_split.registry import unknown
+from mbrl_split.scenarios import Scenario
+
+Array = NDArray[np.float64]
+Part = Literal["choose", "value"]
+
+NOISE_BINS = 8
+"""Bins of the per-noise-bin rule."""
+
+ENOUGH = 10.0
+"""Regret is normalised only where the headroom is at least so many of its own standard errors."""
+
+
+class ExpectedDamage(Protocol):
+    """What a judge is built on: the expected damage, known from two disjoint parts of the judge half."""
+
+    def __call__(self, X: Array, *, part: Part) -> tuple[Array, Array]:
+        """(mean, standard error) of the damage at queries (n, d), nats/token; each (n,)."""
+        ...
+
+
+def exactly(damage: Callable[[Array], Array]) -> ExpectedDamage:
+    """A known function of the query as an expected damage without error."""
+
+    def expected(X: Array, *, part: Part) -> tuple[Array, Array]:
+        d = np.asarray(damage(X), dtype=np.float64)
+        return d, np.zeros_like(d)
+
+    return expected
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its standard error."""
+
+    value: float
+    std_error: float
+
+    @property
+    def significance(self) -> float:
+        """How many standard errors the number is away from 0; infinite where it is exact."""
+        return self.value / self.std_error if self.std_error > 0 else float(np.copysign(np.inf, self.value))
+
+
+@dataclass(frozen=True)
+class Regret:
+    """What a policy loses against the optimum.
+
+    Attributes:
+        absolute: Optimal minus achieved, reward per step.
+        normalised: The same in units of the contextual headroom: 0 optimal, 1 no better than the best fixed split.
+        trusted: The headroom is large enough against its error for ``normalised`` to be reported.
+    """
+
+    absolute: float
+    normalised: float
+    trusted: bool
+
+    @property
+    def reported(self) -> float:
+        """The normalised regret where it can be trusted, else the absolute one."""
+        return self.normalised if self.trusted else self.absolute
+
+
+class DecisionProblem:
+    """Expected rewards of every split in many contexts, and the exact policies on them.
+
+    A context is held during an episode (the drift of the noise with the split is followed exactly), so with relative
+    actions the optimum is a finite-horizon dynamic programme per context. Values are mean rewards per step, composed
+    from the *expected* damage. Whatever is chosen by looking at rewards is chosen on one part and valued on the
+    other, both ways, and averaged: neither the optimum nor the best fixed split profits from its own noise.
+
+    Args:
+        scenario: The scenario.
+        n_layers: L of the model.
+        expected: The expected damage and its standard error, from two disjoint parts; for instance
+            ``TableOracle.expected``, or :func:`exactly` of a function.
+        n_contexts: Held-out contexts.
+        seed: Of the contexts and the start splits; never one that a method learns with.
+
+    Raises:
+        BadInput: No contexts, or a damage that is not finite.
+    """
+
+    def __init__(
+        self, scenario: Scenario, n_layers: int, expected: ExpectedDamage, n_contexts: int = 2000, seed: int = 0
+    ) -> None:
+        if n_contexts < 2:
+            raise BadInput(f"a judge needs at least 2 contexts, not {n_contexts}")
+        self.scenario, self.n_layers = scenario, n_layers
+        rng = np.random.default_rng([seed, 0x6A7564])
+        self.context = np.stack([c.sample(n_contexts, rng) for c in scenario.context], axis=1)
+        self.start = rng.integers(1, n_layers, n_contexts)
+        self.X = self._queries()
+        parts = [self._reward(expected, part) for part in ("choose", "value")]
+        self.reward = np.stack([reward for reward, _ in parts])
+        """Expected reward, shape (part, context, split)."""
+        self.std_error = np.stack([error for _, error in parts])
+        """Its standard error from the measurements, same shape."""
+
+    @classmethod
+    def of_function(
+        cls, scenario: Scenario, n_layers: int, damage: Callable[[Array], Array], n_contexts: int = 2000, seed: int = 0
+    ) -> Self:
+        """The problem of a known damage function of the queries (n, d)."""
+        return cls(scenario, n_layers, exactly(damage), n_contexts, seed)
+
+    # ---- the exact policies ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def optimal(self) -> float:
+        """The best policy on contexts."""
+        return float(self._optimal.mean())
+
+    @cached_property
+    def best_fixed(self) -> float:
+        """The best single split for all contexts, gone to as fast as allowed."""
+        return float(self._best_fixed.mean())
+
+    @cached_property
+    def noise_bins(self) -> float:
+        """The best split per bin of the first context column: a rule that needs no learning, only a pilot."""
+        c = self.scenario.context[0]
+        bins = np.minimum((c.to_unit(self.context[:, 0]) * NOISE_BINS).astype(np.int64), NOISE_BINS - 1)
+        return float(self._crosswise(lambda r: self._direct(self._best_target(r, bins)[bins])).mean())
+
+    @cached_property
+    def myopic(self) -> float:
+        """Each step the split within reach that is best now."""
+        return float(self._crosswise(lambda r: paths.greedy_path(r, self.start, self._steps, self._move)).mean())
+
+    @cached_property
+    def random(self) -> float:
+        """Uniformly random actions, in expectation."""
+        return float(np.mean([paths.random_value(r, self.start, self._steps, self._move).mean() for r in self.reward]))
+
+    def exact(self, name: str) -> float:
+        """The value of an exact policy by its name: optimal, best-fixed, noise-bins, myopic, random.
+
+        Raises:
+            BadInput: An unknown name.
+        """
+        names = ("optimal", "best-fixed", "noise-bins", "myopic", "random")
+        if name not in names:
+            raise BadInput(unknown("exact policy", name, names))
+        return float(getattr(self, name.replace("-", "_")))
+
+    @cached_property
+    def best_split(self) -> NDArray[np.int64]:
+        """The split with the highest expected reward in each context (both parts together), shape (n,)."""
+        return np.asarray(self.reward.mean(axis=0).argmax(axis=1) + 1)
+
+    @cached_property
+    def fixed_split(self) -> int:
+        """The best fixed split (both parts together)."""
+        return int(self._best_target(self.reward.mean(axis=0), np.zeros(len(self.context), np.int64))[0])
+
+    @cached_property
+    def headroom(self) -> Estimate:
+        """Contextual headroom, optimal − best fixed, with its standard error.
+
+        Two sources of error, added in quadrature: which contexts were drawn (the spread of the difference over
+        contexts), and the measurements behind the damage. For the latter the errors of one split and part are taken
+        as fully correlated over contexts, which cannot understate them, and those of different splits as independent,
+        which overstates the error of a difference wherever splits were measured with common random numbers.
+        """
+        gain = self._optimal - self._best_fixed
+        from_contexts = gain.std(ddof=1) / np.sqrt(len(gain))
+        return Estimate(float(gain.mean()), float(np.hypot(from_contexts, self._measurement_error())))
+
+    # ---- judging ----------------------------------------------------------------------------------------------------
+
+    def achieved(self, policy: SplitPolicy) -> float:
+        """The value of a policy: mean expected reward per step over contexts and steps."""
+        path = policy_splits(policy, self.scenario, self.n_layers, self.context, self.start)
+        return float(self.per_context(path).mean())
+
+    def per_context(self, path: NDArray[np.int64]) -> Array:
+        """Mean expected reward per step of paths (n, episode_steps) in each context, (n,): for paired comparisons."""
+        return np.asarray(np.mean([paths.along(reward, path) for reward in self.reward], axis=0))
+
+    def regret(self, policy: SplitPolicy) -> Regret:
+        """What a policy loses against the optimum."""
+        return self.regret_of(self.achieved(policy))
+
+    def regret_of(self, achieved: float) -> Regret:
+        """What a value loses against the optimum."""
+        absolute = self.optimal - achieved
+        room = self.headroom
+        normalised = absolute / room.value if room.value > 0 else float("nan")
+        return Regret(absolute, normalised, room.value > 0 and room.significance >= ENOUGH)
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _steps(self) -> int:
+        return self.scenario.episode_steps
+
+    @property
+    def _move(self) -> int | None:
+        return self.scenario.max_move if self.scenario.actions == "relative" else None
+
+    def _queries(self) -> Array:
+        """The query of every split in every context, (n, splits, d), with the noise as it is when one is there."""
+        splits = np.arange(1, self.n_layers)
+        n, k = len(self.context), len(splits)
+        context = np.repeat(self.context, k, axis=0)
+        moved = np.tile(splits, n) - np.repeat(self.start, k)
+        rows = np.column_stack([np.tile(splits, n).astype(np.float64), drifted(self.scenario, context, moved)])
+        return rows.reshape(n, k, -1)
+
+    def _reward(self, expected: ExpectedDamage, part: Part) -> tuple[Array, Array]:
+        n, k, d = self.X.shape
+        mean, error = (np.asarray(a, dtype=np.float64) for a in expected(self.X.reshape(-1, d), part=part))
+        if mean.shape != (n * k,) or error.shape != (n * k,):
+            raise BadInput(f"the expected damage has shapes {mean.shape} and {error.shape}, not ({n * k},) twice")
+        if not np.isfinite(mean).all():
+            row = int(np.flatnonzero(~np.isfinite(mean))[0])
+            raise BadInput(f"the expected damage at {self.X.reshape(-1, d)[row].tolist()} is {mean[row]}")
+        mean, error = mean.reshape(n, k), error.reshape(n, k)
+        reference = np.zeros((n, 1))
+        if self.scenario.reference == "start":
+            reference = np.take_along_axis(mean, self.start[:, None] - 1, axis=1)
+        splits = np.arange(1, self.n_layers)
+
+        def compose(damage: Array) -> Array:
+            return np.asarray(compose_reward(damage, splits, self.n_layers, self.scenario.reward, reference))
+
+        return compose(mean), np.abs(compose(mean - error) - compose(mean + error)) / 2
+
+    def _crosswise(self, choose: Callable[[Array], NDArray[np.int64]]) -> Array:
+        """Per context, the value on each part of the paths chosen on the other; the two ways averaged, shape (n,)."""
+        a, b = self.reward
+        return (paths.along(b, choose(a)) + paths.along(a, choose(b))) / 2
+
+    def _direct(self, target: NDArray[np.int64]) -> NDArray[np.int64]:
+        return paths.direct_path(target, self.start, self._steps, self._move)
+
+    def _best_target(self, reward: Array, bins: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The split that is best for all contexts of a bin, shape (bins,); an empty bin takes the overall best."""
+        n, k = reward.shape
+        value = np.stack([paths.along(reward, self._direct(np.full(n, p))) for p in range(1, k + 1)], axis=1)
+        best = np.full(int(bins.max()) + 1, value.mean(axis=0).argmax() + 1)
+        for b in np.unique(bins):
+            best[b] = value[bins == b].mean(axis=0).argmax() + 1
+        return best
+
+    @cached_property
+    def _optimal(self) -> Array:
+        return self._crosswise(self._optimal_path)
+
+    @cached_property
+    def _best_fixed(self) -> Array:
+        return self._crosswise(self._fixed_path)
+
+    def _optimal_path(self, reward: Array) -> NDArray[np.int64]:
+        return paths.best_path(reward, self.start, self._steps, self._move)
+
+    def _fixed_path(self, reward: Array) -> NDArray[np.int64]:
+        everyone = np.zeros(len(self.context), np.int64)
+        return self._direct(self._best_target(reward, everyone)[everyone])
+
+    def _measurement_error(self) -> float:
+        """Standard error of the headroom from the measurements (see :attr:`headroom`)."""
+        variance = 0.0
+        for value, choose in ((0, 1), (1, 0)):
+            weight = self._visits(self._optimal_path(self.reward[choose]))
+            weight -= self._visits(self._fixed_path(self.reward[choose]))
+            per_split = np.sum(np.abs(weight) * self.std_error[value], axis=0) / len(self.context)
+            variance += float(np.sum(per_split**2))
+        return float(np.sqrt(variance)) / 2  # the mean of two ways on disjoint parts
+
+    def _visits(self, path: NDArray[np.int64]) -> Array:
+        """Share of an episode's steps that each context spends at each split, (n, splits)."""
+        share = np.zeros(self.reward.shape[1:])
+        for column in path.T:
+            share[np.arange(len(path)), column - 1] += 1 / path.shape[1]
+        return share

@@ -1,0 +1,47 @@
+"""When a method got there: the first point of its curve from which it stays within a stated regret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mbrl_split.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What it took to first reach, and hold, a stated regret.
+
+    Attributes:
+        evaluations: True evaluations.
+        seconds: Counted truth + measured training, in seconds.
+    """
+
+    evaluations: float
+    seconds: float
+
+
+def first_reach_and_hold(evaluations: ArrayLike, seconds: ArrayLike, regret: ArrayLike, target: float) -> Reach | None:
+    """The first point from which the regret never again exceeds ``target``; None if the curve ends above it.
+
+    Args:
+        evaluations: True evaluations at each point of the curve, ascending, shape (k,).
+        seconds: Seconds at each point, shape (k,).
+        regret: Regret at each point, shape (k,).
+        target: For instance .1 of the headroom.
+
+    Raises:
+        BadInput: The curve is empty, its columns differ in length, or the evaluations descend.
+    """
+    e, s, r = (np.asarray(a, dtype=np.float64) for a in (evaluations, seconds, regret))
+    if e.ndim != 1 or e.size == 0 or not (e.shape == s.shape == r.shape):
+        raise BadInput(f"a curve has one value per point in each column, not shapes {e.shape}, {s.shape}, {r.shape}")
+    if (np.diff(e) < 0).any():
+        raise BadInput("a curve's evaluations do not descend")
+    above = np.flatnonzero(~(r <= target))  # a nan regret is not within the target
+    first = int(above[-1]) + 1 if above.size else 0
+    if first == len(r):
+        return None
+    return Reach(float(e[first]), float(s[first]))
