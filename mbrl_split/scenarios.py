@@ -43,16 +43,30 @@ class ChannelSpec:
 
     Attributes:
         kind: ``"radio"`` (context: noise, m), ``"snr"`` (context: snr_db, m), ``"erasure"`` (context: loss) or
-            ``"packet"`` (context: snr_db, m; each packet is its own fading block, lost by outage).
+            ``"packet"`` (context: snr_db, m; each packet is its own fading block, lost by outage). A context column
+            ``gain`` in place of ``m`` fixes the instantaneous gain.
         csi: ``"receiver"`` divides by the known gain; ``"none"`` passes the raw h·x + n.
         power: Reference power of the noise: ``"absolute"`` (σ itself) or ``"token"`` / ``"tensor"`` (from an SNR).
         block: One gain per window; False draws one per token.
+        fading: Law of the gain: ``"nakagami"`` (shape m from the context), or ``"none"``: the gain is 1, or the
+            context's ``gain``. Tables are measured on the instantaneous channel, and the law is integrated afterwards.
     """
 
     kind: Literal["radio", "snr", "erasure", "packet"] = "radio"
     csi: Literal["receiver", "none"] = "receiver"
     power: Literal["absolute", "token", "tensor"] = "absolute"
     block: bool = True
+    fading: Literal["nakagami", "none"] = "nakagami"
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("kind", ("radio", "snr", "erasure", "packet")),
+            ("csi", ("receiver", "none")),
+            ("power", ("absolute", "token", "tensor")),
+            ("fading", ("nakagami", "none")),
+        ):
+            if getattr(self, name) not in known:
+                raise BadInput(unknown(f"channel {name}", str(getattr(self, name)), known))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from mbrl_split.oracles.base import WINDOW_DTYPE, Measurement, Oracle, Price
 from mbrl_split.oracles.conformance import check_oracle
 from mbrl_split.oracles.function import FunctionOracle
 from mbrl_split.oracles.ledger import Ledger, Rows
+from mbrl_split.oracles.perplexity import PerplexityOracle
 from mbrl_split.oracles.store import FileStore, SqliteStore, Store, open_store
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Ledger",
     "Measurement",
     "Oracle",
+    "PerplexityOracle",
     "Price",
     "Rows",
     "SqliteStore",

@@ -1,0 +1,67 @@
+"""From a scenario's channel family and one context to the channel itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mbrl_split.channels import Channel, Erasure, Nakagami, Radio
+from mbrl_split.channels.fading import Fading
+from mbrl_split.errors import BadInput
+from mbrl_split.scenarios import ChannelSpec
+
+# The column that sets a family's intensity, and whether its channel fades.
+_INTENSITY = {"radio": ("noise", True), "snr": ("snr_db", True), "erasure": ("loss", False), "packet": ("snr_db", True)}
+
+
+def check_context(spec: ChannelSpec, names: Sequence[str]) -> None:
+    """Refuse context columns that do not say, or say twice, which channel is meant.
+
+    Raises:
+        BadInput: A column is missing, or would be ignored.
+    """
+    intensity, fades = _INTENSITY[spec.kind]
+    allowed = [{intensity}]
+    if fades and spec.kind != "packet":
+        allowed.append({intensity, "gain"})
+    if fades and spec.fading == "nakagami":
+        allowed = [{intensity, "m"}, *allowed[1:]]
+    if set(names) not in allowed:
+        wanted = " or ".join(", ".join(sorted(a)) for a in allowed)
+        raise BadInput(
+            f"a {spec.kind!r} channel with fading {spec.fading!r} has the context {wanted}, not {', '.join(names)}"
+        )
+
+
+def channel_of(spec: ChannelSpec, context: Mapping[str, float], reference_rms: float) -> Channel:
+    """The channel of one context.
+
+    Args:
+        spec: The family.
+        context: Values by column name: ``noise`` (σ in units of the reference RMS), ``m``, ``gain`` (a fixed
+            amplitude |h|), ``snr_db`` or ``loss``.
+        reference_rms: The model's median token RMS after layer 1.
+
+    Raises:
+        BadInput: A value is out of the channel's range.
+    """
+    fading: Fading | None = Nakagami(context["m"]) if "m" in context else None
+    if spec.kind == "erasure":
+        return Erasure(context["loss"])
+    if spec.kind == "packet":
+        return Erasure(unit="packet", snr_db=context["snr_db"], fading=fading)
+    if spec.kind == "snr":
+        return Radio(
+            snr_db=context["snr_db"],
+            power=spec.power,
+            fading=fading,
+            csi=spec.csi,
+            block=spec.block,
+            gain=context.get("gain"),
+        )
+    return Radio(
+        context["noise"] * reference_rms,
+        fading=fading,
+        csi=spec.csi,
+        block=spec.block,
+        gain=context.get("gain"),
+    )

@@ -1,0 +1,219 @@
+"""The truth about a language model: its perplexity through a channel, measured live."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from mbrl_split.channels import Channel
+from mbrl_split.columns import check_rows
+from mbrl_split.data import documents as read_documents
+from mbrl_split.errors import BadInput
+from mbrl_split.llm import SplitModel, cut_windows, window_nll
+from mbrl_split.oracles.base import WINDOW_DTYPE, Measurement, Oracle, Price, check_seeds
+from mbrl_split.oracles.clean import CleanPasses
+from mbrl_split.oracles.context import channel_of, check_context
+from mbrl_split.scenarios import Scenario
+from mbrl_split.scenarios import scenario as named_scenario
+
+CACHE_BYTES = 1_500_000_000
+"""Clean states kept by default; with SmolLM2-135M (0.5 GB of weights, 9 MB a window) a pool of 128 fits."""
+
+_WINDOWS, _CHANNEL = 0, 1  # what a row's seed is used for: two independent streams
+
+
+class PerplexityOracle(Oracle):
+    """Measures the damage D of a cut language model: capped NLL through the channel minus clean NLL, nats/token.
+
+    A row is a split and a context. Its seed fixes which windows of the pool are read (without replacement) and the
+    channel's randomness, whatever the split and the context: rows with equal seeds share text and standard normal
+    noise (common random numbers). One evaluation is one batch of ``scenario.windows`` windows; larger sizes are
+    several such batches, of which the first is the smaller evaluation of the same seed. While measuring, torch runs
+    one thread, so that a row's bits depend on row, seed and size alone.
+
+    Args:
+        model: The model; it needs a tokenizer.
+        scenario: What is measured, through which channel, at which size; or its name.
+        documents: The text.
+        pool: Windows the oracle may read, spread evenly over the text; 0: all. Default ``scenario.pool``.
+        cache_bytes: Most bytes of clean hidden states to keep.
+
+    Attributes:
+        windows: Token ids of the pool, (pool, window + 1).
+        reference_rms: Unit of the context's noise, to six digits.
+
+    Raises:
+        BadInput: The text holds too few windows, the window does not fit the model, or the context's columns do not
+            fit the channel.
+    """
+
+    def __init__(
+        self,
+        model: SplitModel,
+        scenario: str | Scenario,
+        documents: Sequence[str],
+        *,
+        pool: int | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        scenario = named_scenario(scenario)
+        check_context(scenario.channel, [column.name for column in scenario.context])
+        if scenario.window > model.max_window:
+            raise BadInput(
+                f"a window of {scenario.window} does not fit {model.name}, which takes {model.max_window} tokens"
+            )
+        every = cut_windows(documents, model.tokenizer, scenario.window)
+        size = min(len(every), scenario.pool if pool is None else pool) or len(every)
+        if size < scenario.windows:
+            raise BadInput(f"the text gives {size} windows, and one evaluation reads {scenario.windows}")
+        self.model, self.scenario = model, scenario
+        self.windows = every[torch.arange(size) * len(every) // size]
+        # Six digits: the last bits of a measured RMS may differ between machines, and would orphan stored measurements.
+        self.reference_rms = float(f"{model.reference_rms:.6g}")
+        self.columns = scenario.columns(model.n_layers)
+        self.tokens_per_evaluation = scenario.tokens
+        self.identity = self._identity()
+        self._cap = math.log(model.vocab_size)
+        self._clean = CleanPasses(model, self.windows, cache_bytes)
+
+    @classmethod
+    def load(
+        cls,
+        model: str | SplitModel,
+        scenario: str | Scenario,
+        *,
+        part: str = "replay",
+        device: str = "cpu",
+        pool: int | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> Self:
+        """The oracle of a named model on one part of the scenario's text.
+
+        Args:
+            model: A name :meth:`SplitModel.load` knows, or a loaded model (then ``device`` is the model's own).
+            scenario: A scenario or its name.
+            part: ``"replay"`` (learning), ``"judge"`` or ``"lockbox"``.
+            device: Any torch device.
+            pool: As for the class; default ``scenario.pool`` for ``"replay"`` and all windows elsewhere.
+            cache_bytes: As for the class.
+
+        Raises:
+            BadInput: An unknown model, scenario, part or device, or what the class refuses.
+        """
+        scenario = named_scenario(scenario)
+        text = read_documents(scenario.text, part)
+        if pool is None and part != "replay":
+            pool = 0
+        loaded = model if isinstance(model, SplitModel) else SplitModel.load(model, device=device)
+        return cls(loaded, scenario, text, pool=pool, cache_bytes=cache_bytes)
+
+    def price(self, X: ArrayLike, *, seeds: ArrayLike, tokens: int | None = None, draws: int | None = None) -> Price:
+        plain = super().price(X, seeds=seeds, tokens=tokens, draws=draws)
+        window = self.scenario.window
+        count, rest = divmod(plain.n_tokens, window)
+        if rest or count > len(self.windows):
+            raise BadInput(
+                f"tokens is a multiple of the window, {window}, and at most {window * len(self.windows)} "
+                f"(the pool's {len(self.windows)} windows), not {plain.n_tokens}"
+            )
+        references = tuple(self._windows_of(int(seed), count) for seed in np.asarray(seeds))
+        return replace(plain, references=references, reference_tokens=window)
+
+    def measure(
+        self, X: ArrayLike, *, seeds: ArrayLike, tokens: int | None = None, draws: int | None = None
+    ) -> Measurement:
+        x = check_rows(X, self.columns)
+        price = self.price(x, seeds=seeds, tokens=tokens, draws=draws)
+        s = check_seeds(seeds, len(x))
+        with _one_thread():
+            parts = [
+                self._measure_row(row, int(seed), windows, price.n_draws)
+                for row, seed, windows in zip(x, s, price.references, strict=True)
+            ]
+        return Measurement.concatenate(parts) if parts else Measurement.empty()
+
+    def _measure_row(self, row: NDArray[np.float64], seed: int, windows: NDArray[np.int64], draws: int) -> Measurement:
+        started = time.perf_counter()
+        split = int(row[0])
+        context = {column.name: float(value) for column, value in zip(self.scenario.context, row[1:], strict=True)}
+        channel = channel_of(self.scenario.channel, context, self.reference_rms)
+        size = self.scenario.windows
+        records, n_capped = [], 0
+        for draw in range(draws):
+            for start in range(0, len(windows), size):
+                batch, capped = self._measure_batch(channel, split, seed, windows[start : start + size], draw)
+                records.append(batch)
+                n_capped += capped
+        found = np.concatenate(records)
+        damage = found["nll"] - found["clean_nll"]
+        # All windows hold equally many tokens, so plain means are token-weighted.
+        by_window = damage.reshape(draws, len(windows)).mean(axis=0)
+        n = len(by_window)
+        return Measurement(
+            mean=np.array([damage.mean()]),
+            std_error=np.array([by_window.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan]),
+            n_tokens=np.array([n * self.scenario.window]),
+            n_draws=np.array([draws]),
+            n_capped=np.array([n_capped]),
+            seconds=np.array([time.perf_counter() - started]),
+            windows=found,
+        )
+
+    def _measure_batch(
+        self, channel: Channel, split: int, seed: int, windows: NDArray[np.int64], draw: int
+    ) -> tuple[NDArray[np.void], int]:
+        """The records of one batch of windows, and how many of them were capped."""
+        clean = [self._clean[int(i)] for i in windows]
+        sent = torch.stack([c.states[split] for c in clean])
+        realisation = channel.sample(sent.shape, _channel_seeds(seed, windows, draw))
+        received = channel.apply(sent, realisation)
+        nll, capped = window_nll(self.model.suffix(received, split), self.windows[windows], self._cap)
+        gains = realisation.block_gains
+        records = np.zeros(len(windows), WINDOW_DTYPE)
+        records["window"], records["draw"], records["tokens"] = windows, draw, self.scenario.window
+        records["gain"] = np.nan if gains is None else gains
+        records["nll"] = nll.cpu().numpy()
+        records["clean_nll"] = [c.nll for c in clean]
+        return records, int(capped.sum())
+
+    def _windows_of(self, seed: int, count: int) -> NDArray[np.int64]:
+        """The windows a seed reads: the first of one permutation, so that a larger size begins like a smaller one."""
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_WINDOWS,)))
+        return rng.permutation(len(self.windows))[:count].astype(np.int64)
+
+    def _identity(self) -> str:
+        model, scenario = self.model, self.scenario
+        text = hashlib.sha256(self.windows.numpy().astype("<i8").tobytes()).hexdigest()[:16]
+        channel = " ".join(f"{k}={v}" for k, v in asdict(scenario.channel).items())
+        columns = ",".join(column.name for column in self.columns)
+        return (
+            f"perplexity model={model.fingerprint} dtype={model.dtype} device={model.device.type} "
+            f"rms={self.reference_rms!r} text={text} pool={len(self.windows)} window={scenario.window} "
+            f"windows={scenario.windows} {channel} columns={columns}"
+        )
+
+
+def _channel_seeds(seed: int, windows: NDArray[np.int64], draw: int) -> NDArray[np.uint64]:
+    """The channel's seeds for one draw of some windows: neither split nor context has a part in them."""
+    keys = [(_CHANNEL, int(window), draw) for window in windows]
+    return np.concatenate([np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64) for key in keys])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One torch thread: the order of a sum's terms, and with it the last bits, depend on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
