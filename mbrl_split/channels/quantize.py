@@ -57,5 +57,6 @@ class Quantize(Channel):
             return x.clamp(-largest, largest).to(short).to(hidden.dtype)
         levels = 2 ** (self.bits - 1) - 1
         peak = x.abs().amax(dim=-1 if self.scale == "token" else (-2, -1), keepdim=True)
-        step = torch.where(peak > 0, peak / levels, 1)  # nothing but zeros: any step will do
+        step = peak / levels
+        step = torch.where(step > 0, step, 1)  # nothing but zeros (or less than a float can divide): any step will do
         return ((x / step).round() * step).to(hidden.dtype)

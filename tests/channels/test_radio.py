@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mbrl_split import BadInput
-from mbrl_split.channels import Chain, Nakagami, Quantize, Radio, Rayleigh, Realisation, Rice, theory
+from mbrl_split.channels import Chain, Erasure, Nakagami, Quantize, Radio, Rayleigh, Realisation, Rice, theory
 from mbrl_split.channels.radio import SMALLEST_DIVISOR
 
 
@@ -273,3 +273,18 @@ def test_realisations_that_do_not_fit_are_refused() -> None:
         radio(torch.ones(2, 4, 8, dtype=torch.int64), seeds=[1, 2])
     with pytest.raises(BadInput, match="non-negative"):
         radio(x, seeds=[0.5, 1.0])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_sees_the_same_channel() -> None:
+    x, seeds = hidden(4, 16, 64), range(4)
+    for channel in (
+        Radio(0.5, fading=Rayleigh(), csi="receiver"),
+        Radio(snr_db=5, power="token", fading=Rice(2.0), block=False),
+        Erasure(0.3, "token", "previous"),
+        Erasure(0.3, "packet", "mean", interleave=True),
+        Chain(Quantize(8), Radio(0.5)),
+    ):
+        received = channel(x.cuda(), seeds=seeds)
+        assert received.is_cuda
+        torch.testing.assert_close(received.cpu(), channel(x, seeds=seeds))
