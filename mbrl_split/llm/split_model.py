@@ -8,8 +8,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from mbrl_split.channels.base import Channel
 from mbrl_split.errors import BadInput, Refused
 from mbrl_split.llm.fingerprint import fingerprint
+from mbrl_split.llm.generate import Generation, generate
 from mbrl_split.llm.stack import Stack, find_layers, largest_difference, refuse_uncuttable
 
 # Share of the largest logit by which an identity cut may miss; where the same kernels run it is bit-equal.
@@ -168,6 +170,32 @@ class SplitModel:
         """The uncut model's logits, (batch, tokens, vocabulary)."""
         logits: Tensor = self.model(input_ids=self._checked(input_ids), use_cache=False).logits
         return logits
+
+    def generate(
+        self,
+        prompt: str | Tensor,
+        split: int,
+        channel: Channel,
+        *,
+        max_new_tokens: int = 64,
+        seed: int = 0,
+        **settings: Any,
+    ) -> Generation:
+        """Continue a text with the cut in place: prefill and decode, the channel applied to every transmitted state.
+
+        Args:
+            prompt: Text, or token ids (1, tokens).
+            split: Layers before the channel, 1 … L−1.
+            channel: What the radio does to a hidden state; ``Identity()`` generates exactly what the uncut model does.
+            max_new_tokens: Most tokens to generate; an end-of-text token ends earlier.
+            seed: The k-th crossing of the channel has its own seed, which follows from (seed, k).
+            **settings: Any of transformers' generation settings; the default is greedy. ``repetition_penalty=1.2``
+                keeps a small model from going in circles; ``do_sample=True`` samples, from ``seed`` too.
+
+        Raises:
+            BadInput: The split is out of range, or the prompt is empty or too long.
+        """
+        return generate(self, prompt, split, channel, max_new_tokens=max_new_tokens, seed=seed, **settings)
 
     @cached_property
     def _placeholder(self) -> Tensor:

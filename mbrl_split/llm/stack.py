@@ -44,12 +44,13 @@ class Stack:
 
     Attributes:
         layers: The model's own decoder layers.
+        tuple_lengths: What each layer returns, as far as observed: None, the bare hidden state; n, a tuple of n with
+            the hidden state first.
     """
 
     def __init__(self, layers: nn.ModuleList) -> None:
         self.layers = layers
-        # What each layer returns besides the hidden state: None for a bare tensor, else the length of its tuple.
-        self._tuple_length: list[int | None] = [None] * len(layers)
+        self.tuple_lengths: list[int | None] = [None] * len(layers)
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -63,7 +64,7 @@ class Stack:
 
         def leaving(index: int) -> Callable[[nn.Module, Any, Any], None]:
             def hook(_: nn.Module, __: Any, output: Any) -> None:
-                self._tuple_length[index] = len(output) if isinstance(output, tuple) else None
+                self.tuple_lengths[index] = len(output) if isinstance(output, tuple) else None
                 see(index + 1, hidden_of(output))
 
             return hook
@@ -105,7 +106,7 @@ class Stack:
         try:
             for index in chosen:
                 # An attribute of the instance hides the method of its class, hooks and attributes stay.
-                self.layers[index].forward = skip(self._tuple_length[index])
+                self.layers[index].forward = skip(self.tuple_lengths[index])
             yield
         finally:
             for index, before in shadowed.items():
