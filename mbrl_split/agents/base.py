@@ -61,6 +61,7 @@ class Agent(ABC):
         self.action_space = action_space
         self.seed = seed
         self.device = device
+        self.source_version = 0
 
     @abstractmethod
     def act(self, obs: ArrayLike, *, deterministic: bool = False, mask: ArrayLike | None = None) -> NDArray[np.int64]:
@@ -74,13 +75,17 @@ class Agent(ABC):
 
     @abstractmethod
     def learn(
-        self, env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any], total_steps: int, *,
+        self,
+        env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any],
+        total_steps: int,
+        *,
         callback: Callback | None = None,
     ) -> History:
         """Learn for ``total_steps`` environment steps (summed over sub-environments); a further call continues."""
 
     def on_source_changed(self, version: int) -> None:
         """The reward's source changed: relabel on sample (off-policy) or drop the open rollout (on-policy)."""
+        self.source_version = version
 
     @abstractmethod
     def save(self, path: str | PathLike[str]) -> None:

@@ -1,0 +1,44 @@
+"""The categorical distribution over allowed actions, by rows of logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def log_softmax(logits: Array, mask: Array | None = None) -> tuple[Array, Array]:
+    """Log-probabilities and probabilities, each (n, A).
+
+    A forbidden action has probability 0; its log-probability is given as 0 too, so that p·log p is the right summand of
+    the entropy (its limit) and nothing infinite enters a product.
+    """
+    if mask is None:
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        p = np.exp(shifted)
+        total = p.sum(axis=1, keepdims=True)
+        shifted -= np.log(total)
+        p /= total
+        return shifted, p
+    shifted = logits - np.where(mask, logits, -np.inf).max(axis=1, keepdims=True)
+    shifted = np.where(mask, shifted, -np.inf)
+    p = np.exp(shifted)
+    total = p.sum(axis=1, keepdims=True)
+    return np.where(mask, shifted - np.log(total), 0).astype(logits.dtype, copy=False), p / total
+
+
+def sample(p: Array, rng: np.random.Generator) -> Array:
+    """One index per row, by inversion of the cumulative weights; never one of weight 0."""
+    cumulative = p.cumsum(axis=1, dtype=np.float64)
+    total = cumulative[:, -1]
+    # Rounding must not lift the threshold to the total, or the last index could be drawn though its weight is 0.
+    threshold = np.minimum(rng.random(len(p)) * total, np.nextafter(total, 0.0))
+    return np.asarray((cumulative <= threshold[:, None]).sum(axis=1))
+
+
+def best(logits: Array, mask: Array | None = None) -> Array:
+    """The allowed index with the largest value, per row."""
+    return np.asarray(np.argmax(logits if mask is None else np.where(mask, logits, -np.inf), axis=1))

@@ -1,0 +1,295 @@
+"""What all learning agents share: the loop, the environment, the generators, episode records and checkpoints."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any, ClassVar, Self
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mbrl_split.agents import spaces
+from mbrl_split.agents.base import Agent, Callback, History
+from mbrl_split.agents.checkpoint import load_tree, save_tree
+from mbrl_split.agents.config import make_config, to_data
+from mbrl_split.agents.finite import check_finite
+from mbrl_split.agents.normalise import ObservationScaler
+from mbrl_split.agents.vector import Env, Step, Stream, make_stream
+from mbrl_split.errors import BadInput
+
+Array = NDArray[Any]
+
+# One generator per consumer, so that drawing more in one place moves nothing in another.
+CONSUMERS = ("init", "env", "policy", "batch", "act")
+
+
+class Learner(Agent):
+    """An agent that learns by ``collect`` and ``update``.
+
+    ``collect(n)`` takes up to n environment steps (summed over sub-environments, a multiple of their number) and stops
+    early when an update is due; ``update()`` learns from what was collected. ``learn`` alternates the two until its
+    total is reached and may leave an unfinished rollout behind, with which the next call goes on: learning 2n steps is
+    the same, bit for bit, as learning n steps twice, whether or not the agent was saved and loaded in between.
+
+    Schedules follow the progress towards the total given at ``learn`` (steps done ÷ steps done at its end). To split a
+    learning with schedules, stop it by a callback and ask for the remaining steps.
+
+    An environment handed to ``learn`` or ``start`` belongs to the agent while it learns: evaluate on another one.
+
+    Attributes:
+        config: The hyper-parameters.
+        history: Everything recorded so far.
+        num_steps: Environment steps so far, dead ones not counted.
+    """
+
+    Config: ClassVar[type]
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        *,
+        seed: int | None = None,
+        device: str = "cpu",
+        **config: Any,
+    ) -> None:
+        super().__init__(observation_space, action_space, seed=seed, device=device)
+        self.config: Any = make_config(self.Config, type(self).__name__, config)
+        self.history = History()
+        self.num_steps = 0
+        self._observations = spaces.Observations(observation_space)
+        self.n_actions = spaces.n_actions(action_space)
+        self._action_start = int(getattr(action_space, "start", 0))
+        children = np.random.SeedSequence(seed).spawn(len(CONSUMERS))
+        self._rng = {name: np.random.default_rng(s) for name, s in zip(CONSUMERS, children, strict=True)}
+        self._scaler: ObservationScaler | None = None
+        if getattr(self.config, "normalize_observations", False):
+            self._scaler = ObservationScaler(self._observations.size)
+        self._target = 0
+        self._stream: Stream | None = None
+        self._saved_stream: dict[str, Any] | None = None
+        self._returns, self._lengths = np.zeros(0), np.zeros(0, dtype=np.int64)
+        self._finished: list[tuple[float, int]] = []
+
+    # What an algorithm adds --------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def update_due(self) -> bool:
+        """Enough was collected for the next update."""
+
+    @abstractmethod
+    def update(self) -> dict[str, float]:
+        """Learn from what was collected; returns the new record of the history, or {} if there was nothing."""
+
+    @abstractmethod
+    def _begin(self, stream: Stream) -> None:
+        """A new environment: make or cut the buffers."""
+
+    @abstractmethod
+    def _collect_step(self, stream: Stream) -> None:
+        """Act once in every sub-environment, through :meth:`_advance`, and store the transitions."""
+
+    @abstractmethod
+    def _choose(self, rows: Array, mask: Array | None, deterministic: bool, rng: np.random.Generator) -> Array:
+        """Action indices for encoded (and scaled) observations."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """The algorithm's own state."""
+
+    @abstractmethod
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Put back what :meth:`_state` gave."""
+
+    # The contract ------------------------------------------------------------------------------------------------
+
+    def act(self, obs: ArrayLike, *, deterministic: bool = False, mask: ArrayLike | None = None) -> NDArray[np.int64]:
+        rows, single = self._observations.batch(obs)
+        rows = self._scaler(rows) if self._scaler is not None else rows
+        actions = self._choose(rows, self._mask(mask, len(rows)), deterministic, self._rng["act"])
+        actions = actions.astype(np.int64) + self._action_start
+        return np.asarray(actions[0]) if single else actions
+
+    def start(self, env: Env, total_steps: int | None = None, *, restart: bool = False) -> None:
+        """Take hold of an environment: go on where the agent left it, or reset it (by a seed of the agent's own).
+
+        Args:
+            env: A Gymnasium environment, a list of them, or a vector environment.
+            total_steps: Further steps that schedules should expect.
+            restart: Reset even if this environment is the one in use, or a saved one waits to be continued.
+
+        Raises:
+            BadInput: Not the spaces the agent was made for.
+            Refused: A saved environment cannot be continued exactly.
+        """
+        if total_steps is not None:
+            self._target = self.num_steps + _positive("total_steps", total_steps)
+        if self._stream is not None and self._stream.env is env and not restart:
+            return
+        stream = make_stream(env)
+        for what, mine, theirs in (
+            ("observation", self.observation_space, stream.observation_space),
+            ("action", self.action_space, stream.action_space),
+        ):
+            if mine != theirs:
+                raise BadInput(f"the agent was made for the {what} space {mine}, the environment has {theirs}")
+        if self._saved_stream is not None and not restart:
+            stream.restore(self._saved_stream)
+        else:
+            stream.reset(int(self._rng["env"].integers(2**31)))
+            self._returns = np.zeros(stream.num_envs)
+            self._lengths = np.zeros(stream.num_envs, dtype=np.int64)
+            self._begin(stream)
+        self._saved_stream = None
+        self._stream = stream
+
+    def collect(self, n: int) -> int:
+        """Take up to ``n`` environment steps, at least one per sub-environment, but stop when an update is due.
+
+        Returns:
+            The steps taken (dead ones not counted).
+
+        Raises:
+            BadInput: No environment was given to :meth:`start`.
+        """
+        if self._stream is None:
+            raise BadInput("call start(env) before collect")
+        before = self.num_steps
+        while True:
+            self._collect_step(self._stream)
+            if self.update_due or self.num_steps - before >= n:
+                return self.num_steps - before
+
+    def learn(self, env: Env, total_steps: int, *, callback: Callback | None = None) -> History:
+        self.start(env, total_steps)
+        if self.update_due:  # a callback stopped the last call, or the caller has collected
+            self.update()
+        while self.num_steps < self._target:
+            self.collect(self._target - self.num_steps)
+            if self.update_due:
+                record = self.update()
+                if record and callback is not None and callback(self, record):
+                    break
+        return self.history
+
+    def predict(
+        self,
+        observation: ArrayLike,
+        state: Any = None,
+        episode_start: ArrayLike | None = None,
+        deterministic: bool = False,
+        action_masks: ArrayLike | None = None,
+    ) -> tuple[NDArray[np.int64], Any]:
+        """:meth:`act` in the form of Stable-Baselines3, for tools that evaluate its models: (actions, state)."""
+        return self.act(observation, deterministic=deterministic, mask=action_masks), state
+
+    def save(self, path: str | PathLike[str]) -> None:
+        stream = self._stream.state() if self._stream is not None else self._saved_stream
+        tree = {
+            "format": 1,
+            "agent": type(self).__name__,
+            "observation_space": spaces.to_data(self.observation_space),
+            "action_space": spaces.to_data(self.action_space),
+            "seed": self.seed,
+            "config": to_data(self.config),
+            "num_steps": self.num_steps,
+            "target": self._target,
+            "source_version": self.source_version,
+            "rng": {name: rng.bit_generator.state for name, rng in self._rng.items()},
+            "scaler": None if self._scaler is None else self._scaler.moments.state(),
+            "episodes": {"returns": self._returns, "lengths": self._lengths, "finished": self._finished},
+            "history": self.history.records,
+            "stream": stream,
+            "state": self._state(),
+        }
+        save_tree(path, tree)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, device: str = "cpu") -> Self:
+        tree = load_tree(path)
+        if tree.get("agent") != cls.__name__:
+            raise BadInput(f"{path} holds a {tree.get('agent')}, not a {cls.__name__}")
+        observation_space, action_space = (spaces.from_data(tree[f"{k}_space"]) for k in ("observation", "action"))
+        agent = cls(observation_space, action_space, seed=tree["seed"], device=device, **tree["config"])
+        agent._load(tree)
+        return agent
+
+    def _load(self, tree: dict[str, Any]) -> None:
+        self.num_steps, self._target = tree["num_steps"], tree["target"]
+        self.source_version = tree["source_version"]
+        for name, state in tree["rng"].items():
+            self._rng[name].bit_generator.state = state
+        if self._scaler is not None:
+            self._scaler.moments.restore(tree["scaler"])
+        episodes = tree["episodes"]
+        self._returns, self._lengths, self._finished = episodes["returns"], episodes["lengths"], episodes["finished"]
+        self.history.records.extend(tree["history"])
+        self._saved_stream = tree["stream"]
+        self._restore(tree["state"])
+
+    # Shared steps ------------------------------------------------------------------------------------------------
+
+    @property
+    def _progress(self) -> float:
+        return min(self.num_steps / self._target, 1.0) if self._target else 0.0
+
+    def _advance(self, stream: Stream, actions: Array) -> Step:
+        """Step the environment, count, and note the episodes that ended."""
+        step = stream.step(actions)
+        live = int(step.live.sum())
+        if live == 0:
+            return step
+        self.num_steps += live
+        if not np.isfinite(step.reward).all():
+            check_finite("the reward", step.reward, self.num_steps)
+        self._returns += np.where(step.live, step.reward, 0.0)
+        self._lengths += step.live
+        ended = step.ended
+        if ended.any():
+            self._finished += zip(self._returns[ended].tolist(), self._lengths[ended].tolist(), strict=True)
+            self._returns[ended], self._lengths[ended] = 0.0, 0
+        return step
+
+    def _record(self, scalars: dict[str, float]) -> dict[str, float]:
+        """Add a record to the history, with the episodes that ended since the last one."""
+        episodes: dict[str, float] = {}
+        if self._finished:
+            returns, lengths = zip(*self._finished, strict=True)
+            episodes = {
+                "episode/return": float(np.mean(returns)),
+                "episode/length": float(np.mean(lengths)),
+                "episode/count": float(len(returns)),
+            }
+            self._finished = []
+        self.history.log(self.num_steps, **scalars, **episodes)
+        return self.history.records[-1]
+
+    def _mask(self, mask: ArrayLike | None, n: int) -> Array | None:
+        """A checked mask for n rows, (n, A)."""
+        if mask is None:
+            return None
+        array = np.asarray(mask, dtype=bool)
+        if array.shape not in ((self.n_actions,), (n, self.n_actions)):
+            raise BadInput(f"a mask has shape {array.shape}, expected ({self.n_actions},) or ({n}, {self.n_actions})")
+        array = np.broadcast_to(array, (n, self.n_actions))
+        if not array.any(axis=1).all():
+            raise BadInput("a mask allows no action at all")
+        return array
+
+
+def _positive(name: str, value: int) -> int:
+    if value <= 0 or value != int(value):
+        raise BadInput(f"{name} must be a positive whole number, not {value!r}")
+    return int(value)
+
+
+def net_arch(value: Sequence[int]) -> tuple[int, ...]:
+    """Hidden layer sizes as a tuple of positive integers."""
+    sizes = tuple(int(v) for v in value)
+    if not all(v > 0 for v in sizes):
+        raise BadInput(f"net_arch must hold positive numbers of units, not {value!r}")
+    return sizes

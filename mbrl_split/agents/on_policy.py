@@ -1,0 +1,169 @@
+"""What the policy-gradient agents share: an actor and a critic, a rollout, and the batch made of it."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from mbrl_split.agents import categorical
+from mbrl_split.agents.actor_critic import ActorCritic
+from mbrl_split.agents.finite import check_finite
+from mbrl_split.agents.gae import gae
+from mbrl_split.agents.learner import Learner
+from mbrl_split.agents.normalise import RewardScaler
+from mbrl_split.agents.optimisers import Optimiser
+from mbrl_split.agents.rollout import Rollout
+from mbrl_split.agents.vector import Step, Stream
+from mbrl_split.errors import BadInput
+
+Array = NDArray[Any]
+
+
+class OnPolicy(Learner):
+    """Collects rollouts with the current policy; an update uses a rollout once and forgets it.
+
+    Observations and rewards are scaled, if asked, as they arrive; the statistics are saved with the agent. When the
+    reward's source changes, the open rollout is dropped: its rewards are stale.
+    """
+
+    optimiser: Optimiser
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        *,
+        seed: int | None = None,
+        device: str = "cpu",
+        **config: Any,
+    ) -> None:
+        super().__init__(observation_space, action_space, seed=seed, device=device, **config)
+        c = self.config
+        self.networks = ActorCritic(
+            self._observations.size, self.n_actions, c.net_arch, c.activation, self._rng["init"], device=device
+        )
+        self._rollout: Rollout | None = None
+        self._reward_scaler: RewardScaler | None = None
+        self._policy_obs: Array | None = None  # the current observations as the policy sees them
+
+    @abstractmethod
+    def _rollout_steps(self) -> int:
+        """Steps to allocate for a rollout."""
+
+    def _choose(self, rows: Array, mask: Array | None, deterministic: bool, rng: np.random.Generator) -> Array:
+        logits = self.networks.actor(rows)
+        if deterministic:
+            return categorical.best(logits, mask)
+        return categorical.sample(categorical.log_softmax(logits, mask)[1], rng)
+
+    def on_source_changed(self, version: int) -> None:
+        self.source_version = version
+        if self._rollout is not None:
+            self._rollout.clear()
+
+    def _begin(self, stream: Stream) -> None:
+        self._rollout = Rollout(self._rollout_steps(), stream.num_envs, self._observations.size, self.n_actions)
+        if self.config.normalize_reward:
+            fresh = RewardScaler(stream.num_envs, self.config.gamma)
+            if self._reward_scaler is not None:
+                fresh.moments = self._reward_scaler.moments
+            self._reward_scaler = fresh
+        self._policy_obs = None
+
+    def _collect_step(self, stream: Stream) -> None:
+        rollout = self._rollout
+        assert rollout is not None
+        if self.update_due:
+            raise BadInput("the rollout is full: call update() before collecting more")
+        obs = self._policy_obs
+        if obs is None:  # the first observations of a new environment
+            obs = self._seen(stream.obs, np.ones(stream.num_envs, dtype=bool))
+        mask = stream.mask
+        actions = self._choose(obs, mask, False, self._rng["policy"])
+        step = self._advance(stream, actions)
+        rewards = step.reward
+        if self._reward_scaler is not None:
+            self._reward_scaler.update(rewards, step.ended, step.live)
+            rewards = self._reward_scaler(rewards)
+        self._policy_obs = self._seen(step.obs, np.ones(stream.num_envs, dtype=bool))
+        final = self._policy_obs if step.next_obs is step.obs else self._scaled(step.next_obs)
+        rollout.add(obs, actions, mask, rewards, step, final)
+        self._after_step(step)
+
+    def _after_step(self, step: Step) -> None:
+        """A chance to count."""
+
+    def _scaled(self, rows: Array) -> Array:
+        return rows if self._scaler is None else self._scaler(rows)
+
+    def _seen(self, rows: Array, live: Array) -> Array:
+        """Take observations into the statistics, and give them as the policy sees them."""
+        if self._scaler is not None:
+            self._scaler.moments.update(rows[live])
+        return self._scaled(rows)
+
+    def _batch(self, *, gamma: float, gae_lambda: float) -> tuple[dict[str, Array], float]:
+        """The live transitions of the rollout as flat arrays, and the explained variance of the returns."""
+        rollout = self._rollout
+        assert rollout is not None
+        assert self._policy_obs is not None
+        steps, envs = rollout.pos, rollout.num_envs
+        f = {name: rollout.filled(name) for name in rollout.fields}
+        flat_obs = f["obs"].reshape(steps * envs, -1)
+        values = self.networks.values(flat_obs).reshape(steps, envs)
+        next_values = np.concatenate([values[1:], self.networks.values(self._policy_obs)[None]])
+        if f["ended"].any():
+            next_values[f["ended"]] = self.networks.values(f["final_obs"][f["ended"]])
+        advantages = gae(
+            f["reward"], values, next_values, f["terminated"], f["ended"], gamma=gamma, gae_lambda=gae_lambda
+        )
+        actions = f["action"].reshape(-1)
+        mask = f["mask"].reshape(steps * envs, -1) if rollout.masked else None
+        log_p, _ = categorical.log_softmax(self.networks.actor(flat_obs), mask)
+        batch = {
+            "obs": flat_obs,
+            "action": actions,
+            "log_prob": log_p[np.arange(len(actions)), actions],
+            "advantage": advantages.reshape(-1),
+            "value": values.reshape(-1),
+            "return": (advantages + values).reshape(-1),
+        }
+        if mask is not None:
+            batch["mask"] = mask
+        live = f["live"].reshape(-1)
+        # A copy in any case: the rollout's arrays are overwritten by the next one.
+        batch = {name: a[live] if not live.all() else a.copy() for name, a in batch.items()}
+        check_finite("the advantages", batch["advantage"], self.num_steps)
+        spread = float(np.var(batch["return"]))
+        explained = 1.0 - float(np.var(batch["return"] - batch["value"])) / spread if spread > 0 else 0.0
+        return batch, explained
+
+    def _check_losses(self, losses: dict[str, float]) -> None:
+        """Stop at a loss that is not finite, before it reaches the parameters."""
+        for name in ("policy_loss", "value_loss", "entropy"):
+            if not math.isfinite(losses[name]):
+                check_finite(f"the {name.replace('_', ' ')}", losses[name], self.num_steps)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "parameters": self.networks.parameters.views,
+            "optimiser": self.optimiser.state(),
+            "rollout": None if self._rollout is None else self._rollout.state(),
+            "reward_scaler": None if self._reward_scaler is None else self._reward_scaler.state(),
+            "policy_obs": self._policy_obs,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        for name, array in state["parameters"].items():
+            self.networks.parameters.views[name][...] = array
+        self.optimiser.restore(state["optimiser"])
+        self._rollout = None if state["rollout"] is None else Rollout.from_state(state["rollout"])
+        if state["reward_scaler"] is not None:
+            self._reward_scaler = RewardScaler(len(state["reward_scaler"]["returns"]), self.config.gamma)
+            self._reward_scaler.restore(state["reward_scaler"])
+        self._policy_obs = state["policy_obs"]

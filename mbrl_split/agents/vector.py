@@ -1,0 +1,362 @@
+"""One face for every Gymnasium environment: single, a list of singles, or a vector in any autoreset mode.
+
+A :class:`Stream` gives transitions. It hands out the *real* successor of every transition, even where the environment
+has already begun the next episode, and marks dead transitions (the reset step of the NEXT_STEP mode) as not live.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+
+from mbrl_split.agents.spaces import Observations, n_actions
+from mbrl_split.errors import BadInput, Refused
+
+Array = NDArray[Any]
+Env = gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | Sequence[gym.Env[Any, Any]]
+Info = dict[str, Any]
+
+# Wrappers without a state of their own: the state of the environment inside is the whole state.
+STATELESS = (gym.wrappers.OrderEnforcing, gym.wrappers.PassiveEnvChecker)
+
+
+@dataclass(slots=True)
+class Step:
+    """One step of n sub-environments.
+
+    Attributes:
+        obs: What to act on next, (n, d) float32; the first observation of a new episode where one began.
+        next_obs: The real successor, (n, d); the very same array as ``obs`` unless an episode ended at this step.
+        reward: (n,) float64.
+        terminated: The successor is a final state: nothing follows, (n,).
+        truncated: The episode was cut: the successor has a value, (n,).
+        live: False where no transition happened (a reset step): keep such rows out of everything, (n,).
+        mask: Allowed actions in ``obs``, (n, A), or None.
+        next_mask: Allowed actions in ``next_obs``, (n, A), or None.
+    """
+
+    obs: Array
+    next_obs: Array
+    reward: Array
+    terminated: Array
+    truncated: Array
+    live: Array
+    mask: Array | None
+    next_mask: Array | None
+
+    @property
+    def ended(self) -> Array:
+        return self.terminated | self.truncated
+
+
+@dataclass(slots=True)
+class _Raw:
+    """What an environment gave, before encoding: ``final`` holds (rows, observations, masks) of ended episodes."""
+
+    obs: Any
+    reward: Any
+    terminated: Any
+    truncated: Any
+    live: Array
+    mask: Array | None
+    final: tuple[Array, Any, Array | None] | None = None
+
+
+class Stream(ABC):
+    """Transitions of ``num_envs`` sub-environments, with everything needed to continue them exactly.
+
+    If the environment offers ``state_dict()`` and ``load_state_dict()``, its state is saved with the agent. Otherwise
+    the actions since the last seeded reset are recorded and replayed.
+    """
+
+    def __init__(self, env: Any, num_envs: int, observation_space: Any, action_space: Any) -> None:
+        self.env, self.num_envs = env, num_envs
+        self.observation_space, self.action_space = observation_space, action_space
+        self._observations = Observations(observation_space)
+        self.n_actions = n_actions(action_space)
+        self._start = int(action_space.start)
+        self._all_live = np.ones(num_envs, dtype=bool)
+        self._resetting = ~self._all_live  # the next step of these sub-environments is a mere reset
+        self._stateful = self._stateful_envs()
+        self._seed: int | None = None
+        self._log: list[Array] = []
+        self.obs: Array = np.zeros((num_envs, self._observations.size), dtype=np.float32)
+        self.mask: Array | None = None
+
+    @abstractmethod
+    def _reset(self, seed: int | None) -> _Raw: ...
+
+    @abstractmethod
+    def _step(self, actions: Array) -> _Raw: ...
+
+    @abstractmethod
+    def _parts(self) -> list[Any]:
+        """The environments whose states make up the state of the stream."""
+
+    def reset(self, seed: int) -> None:
+        """Begin anew; ``obs`` and ``mask`` then hold what to act on."""
+        self._seed, self._log = seed, []
+        raw = self._reset(seed)
+        self.obs, self.mask = self._observations.rows(raw.obs), raw.mask
+
+    def step(self, actions: Array) -> Step:
+        """Take one action (0 … A−1) per sub-environment.
+
+        Raises:
+            BadInput: The environment returned arrays of the wrong shape.
+        """
+        if not self._stateful:
+            self._log.append(actions.astype(np.int32))
+        raw = self._step(actions + self._start if self._start else actions)
+        obs = self._observations.rows(raw.obs)
+        next_obs, next_mask = obs, raw.mask
+        if raw.final is not None:
+            rows, final_obs, final_mask = raw.final
+            next_obs = obs.copy()
+            next_obs[rows] = self._observations.rows(final_obs)
+            if raw.mask is not None:
+                next_mask = raw.mask.copy()
+                next_mask[rows] = True if final_mask is None else final_mask
+        reward = np.asarray(raw.reward, dtype=np.float64)
+        terminated, truncated = np.array(raw.terminated, dtype=bool), np.array(raw.truncated, dtype=bool)
+        if not (reward.shape == terminated.shape == truncated.shape == (self.num_envs,)) or len(obs) != self.num_envs:
+            raise BadInput(
+                f"the environment returned rewards {reward.shape}, terminations {terminated.shape}, truncations "
+                f"{truncated.shape} and {len(obs)} observations; each must have length {self.num_envs}"
+            )
+        self.obs, self.mask = obs, raw.mask
+        # A fresh copy of the rewards: environments may reuse their arrays.
+        return Step(obs, next_obs, reward.copy(), terminated, truncated, raw.live, raw.mask, next_mask)
+
+    # Exact continuation ------------------------------------------------------------------------------------------
+
+    def _stateful_envs(self) -> list[Any]:
+        """For each part the layer that offers its whole state; empty if some part does not."""
+        layers = [_stateful_layer(part) for part in self._parts()]
+        return layers if all(layer is not None for layer in layers) else []
+
+    def state(self) -> dict[str, Any]:
+        """Everything that :meth:`restore` needs, as plain data and arrays."""
+        common = {
+            "obs": self.obs,
+            "mask": self.mask,
+            "num_envs": self.num_envs,
+            "seed": self._seed,
+            "resetting": self._resetting,
+        }
+        if self._stateful:
+            return {"kind": "state", "states": [env.state_dict() for env in self._stateful], **common}
+        actions = np.stack(self._log) if self._log else np.zeros((0, self.num_envs), dtype=np.int32)
+        return {"kind": "replay", "actions": actions, **common}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Bring the environment to where :meth:`state` was taken.
+
+        Raises:
+            BadInput: Another number of sub-environments.
+            Refused: The environment does not retrace its steps, or has lost the ability to give its state.
+        """
+        if state["num_envs"] != self.num_envs:
+            raise BadInput(
+                f"the agent was saved with {state['num_envs']} sub-environments, this one has {self.num_envs}"
+            )
+        self.reset(state["seed"])
+        if state["kind"] == "state":
+            if not self._stateful:
+                raise Refused("the agent was saved with the state of its environment, which this one cannot load")
+            for env, saved in zip(self._stateful, state["states"], strict=True):
+                env.load_state_dict(saved)
+            self.obs, self.mask = state["obs"], state["mask"]
+            self._resetting = state["resetting"]
+            return
+        for actions in state["actions"]:
+            self.step(np.asarray(actions, dtype=np.int64))
+        if not np.array_equal(self.obs, state["obs"], equal_nan=True):
+            raise Refused("the environment does not retrace its recorded steps, so an exact continuation is impossible")
+
+
+def make_stream(env: Any) -> Stream:
+    """The stream of a single environment, a list of them, or a vector environment.
+
+    Raises:
+        BadInput: Not a Gymnasium environment, or a vector that does not say how it resets.
+    """
+    if isinstance(env, VectorEnv):
+        mode = env.metadata.get("autoreset_mode")
+        try:
+            kind = AutoresetMode(mode)
+        except ValueError:
+            raise BadInput(
+                f"{env} has metadata['autoreset_mode'] = {mode!r}; it must be one of gymnasium.vector.AutoresetMode"
+            ) from None
+        return _VECTOR_STREAMS[kind](env)
+    if isinstance(env, gym.Env):
+        return _Singles([env], env)
+    if isinstance(env, Sequence) and env and all(isinstance(e, gym.Env) for e in env):
+        return _Singles(list(env), env)
+    raise BadInput(f"learning needs a Gymnasium environment, a list of them or a vector environment, not {env!r}")
+
+
+class _Singles(Stream):
+    """Single environments, stepped in turn and reset in the step that ends an episode."""
+
+    def __init__(self, envs: list[gym.Env[Any, Any]], env: Any) -> None:
+        self.envs = envs
+        first = envs[0]
+        for other in envs[1:]:
+            if (other.observation_space, other.action_space) != (first.observation_space, first.action_space):
+                raise BadInput("the environments of a list must have the same spaces")
+        super().__init__(env, len(envs), first.observation_space, first.action_space)
+        self._has_masks = first.has_wrapper_attr("action_masks")
+
+    def _parts(self) -> list[Any]:
+        return self.envs
+
+    def _mask_of(self, env: gym.Env[Any, Any], info: Info) -> Any:
+        if "action_mask" in info:
+            return info["action_mask"]
+        return env.get_wrapper_attr("action_masks")() if self._has_masks else None
+
+    def _masks(self, masks: list[Any]) -> Array | None:
+        if all(mask is None for mask in masks):
+            return None
+        everything = np.ones(self.n_actions, dtype=bool)
+        return np.stack([everything if mask is None else np.asarray(mask, dtype=bool) for mask in masks])
+
+    def _reset(self, seed: int | None) -> _Raw:
+        seeds = [None if seed is None else seed + i for i in range(self.num_envs)]
+        results = [env.reset(seed=s) for env, s in zip(self.envs, seeds, strict=True)]
+        masks = self._masks([self._mask_of(e, info) for e, (_, info) in zip(self.envs, results, strict=True)])
+        nothing = np.zeros(self.num_envs)
+        return _Raw(np.stack([o for o, _ in results]), nothing, nothing, nothing, self._all_live, masks)
+
+    def _step(self, actions: Array) -> _Raw:
+        obs, rewards, terminated, truncated, masks = [], [], [], [], []
+        ended, final_obs, final_masks = [], [], []
+        for i, (env, action) in enumerate(zip(self.envs, actions.tolist(), strict=True)):
+            o, r, term, trunc, info = env.step(action)
+            if term or trunc:
+                ended.append(i)
+                final_obs.append(o)
+                final_masks.append(self._mask_of(env, info))
+                o, info = env.reset()
+            obs.append(o)
+            rewards.append(r)
+            terminated.append(term)
+            truncated.append(trunc)
+            masks.append(self._mask_of(env, info))
+        final = (np.asarray(ended), np.stack(final_obs), self._masks(final_masks)) if ended else None
+        return _Raw(np.stack(obs), rewards, terminated, truncated, self._all_live, self._masks(masks), final)
+
+
+class _Vector(Stream):
+    """What the three kinds of vector environments share."""
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        super().__init__(env, env.num_envs, env.single_observation_space, env.single_action_space)
+        self._has_masks = hasattr(env, "action_masks")
+        parts: list[Any] = getattr(env.unwrapped, "envs", [])
+        self._calls_masks = bool(parts) and parts[0].has_wrapper_attr("action_masks")
+
+    def _parts(self) -> list[Any]:
+        return [self.env]
+
+    def _mask_in(self, info: Info) -> Array | None:
+        """The masks in an info dictionary; rows without one allow everything."""
+        if "action_mask" not in info:
+            return None
+        given = np.asarray(info.get("_action_mask", self._all_live), dtype=bool)
+        mask = np.asarray(info["action_mask"])[given]
+        out = np.ones((self.num_envs, self.n_actions), dtype=bool)
+        if given.any():
+            out[given] = np.stack(list(mask))  # rows may be objects
+        return out
+
+    def _mask(self, info: Info) -> Array | None:
+        mask = self._mask_in(info)
+        if mask is None and self._has_masks:
+            mask = np.array(self.env.action_masks(), dtype=bool)
+        elif mask is None and self._calls_masks:
+            mask = np.stack(self.env.unwrapped.call("action_masks"))
+        return mask
+
+    def _reset(self, seed: int | None) -> _Raw:
+        obs, info = self.env.reset(seed=seed)
+        nothing = np.zeros(self.num_envs)
+        return _Raw(obs, nothing, nothing, nothing, self._all_live, self._mask(info))
+
+
+class _SameStep(_Vector):
+    """Episodes end and begin in one step; the final observation comes in ``info``."""
+
+    def _step(self, actions: Array) -> _Raw:
+        obs, reward, terminated, truncated, info = self.env.step(actions)
+        rows = np.flatnonzero(np.logical_or(terminated, truncated))
+        final = None
+        if len(rows):
+            if "final_obs" not in info:
+                raise Refused("the environment resets in the same step but gives no info['final_obs']")
+            final_obs = info["final_obs"][rows]
+            # Gymnasium keeps the final observations as objects, valid only where an episode ended.
+            final_obs = np.stack(list(final_obs)) if final_obs.dtype == object else final_obs
+            final_info = info.get("final_info")
+            masks = self._mask_in(final_info) if isinstance(final_info, dict) else None
+            final = rows, final_obs, None if masks is None else masks[rows]
+        return _Raw(obs, reward, terminated, truncated, self._all_live, self._mask(info), final)
+
+
+class _NextStep(_Vector):
+    """The step after an end only resets: its action is ignored and nothing happened in it."""
+
+    def _reset(self, seed: int | None) -> _Raw:
+        self._resetting = np.zeros(self.num_envs, dtype=bool)
+        return super()._reset(seed)
+
+    def _step(self, actions: Array) -> _Raw:
+        obs, reward, terminated, truncated, info = self.env.step(actions)
+        live = ~self._resetting
+        self._resetting = np.logical_or(terminated, truncated)
+        return _Raw(obs, reward, terminated, truncated, live, self._mask(info))
+
+
+class _Disabled(_Vector):
+    """Ended sub-environments wait to be reset by us."""
+
+    def _step(self, actions: Array) -> _Raw:
+        obs, reward, terminated, truncated, info = self.env.step(actions)
+        ended = np.logical_or(terminated, truncated)
+        mask = self._mask(info)
+        if not ended.any():
+            return _Raw(obs, reward, terminated, truncated, self._all_live, mask)
+        rows = np.flatnonzero(ended)
+        final_obs, final_mask = np.array(obs)[rows], None if mask is None else mask[rows].copy()
+        reward, terminated, truncated = np.array(reward), np.array(terminated), np.array(truncated)
+        obs, info = self.env.reset(options={"reset_mask": ended})
+        fresh = self._mask(info)
+        if mask is not None and fresh is not None:
+            mask[rows] = fresh[rows]
+        return _Raw(obs, reward, terminated, truncated, self._all_live, mask, (rows, final_obs, final_mask))
+
+
+_VECTOR_STREAMS: dict[AutoresetMode, Callable[[VectorEnv[Any, Any, Any]], Stream]] = {
+    AutoresetMode.SAME_STEP: _SameStep,
+    AutoresetMode.NEXT_STEP: _NextStep,
+    AutoresetMode.DISABLED: _Disabled,
+}
+
+
+def _stateful_layer(env: Any) -> Any | None:
+    """The outermost layer of a wrapped environment that gives its whole state, or None."""
+    while True:
+        if hasattr(env, "state_dict") and hasattr(env, "load_state_dict"):
+            return env
+        if not isinstance(env, STATELESS):
+            return None
+        env = env.env
