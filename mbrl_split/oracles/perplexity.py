@@ -71,14 +71,19 @@ class PerplexityOracle(Oracle):
             raise BadInput(
                 f"a window of {scenario.window} does not fit {model.name}, which takes {model.max_window} tokens"
             )
+        wanted = scenario.pool if pool is None else pool
+        if wanted < 0:
+            raise BadInput(f"a pool is a number of windows, or 0 for all, not {wanted}")
         every = cut_windows(documents, model.tokenizer, scenario.window)
-        size = min(len(every), scenario.pool if pool is None else pool) or len(every)
+        size = min(len(every), wanted) or len(every)
         if size < scenario.windows:
             raise BadInput(f"the text gives {size} windows, and one evaluation reads {scenario.windows}")
         self.model, self.scenario = model, scenario
         self.windows = every[torch.arange(size) * len(every) // size]
         # Six digits: the last bits of a measured RMS may differ between machines, and would orphan stored measurements.
         self.reference_rms = float(f"{model.reference_rms:.6g}")
+        for end in ("low", "high"):  # a range that the channel refuses is refused now, not at some later row
+            channel_of(scenario.channel, {c.name: getattr(c, end) for c in scenario.context}, self.reference_rms)
         self.columns = scenario.columns(model.n_layers)
         self.tokens_per_evaluation = scenario.tokens
         self.identity = self._identity()
