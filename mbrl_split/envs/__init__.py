@@ -7,7 +7,7 @@ from mbrl_split.envs.draws import Draws
 from mbrl_split.envs.llm_split import LLMSplit, LLMSplitVector
 from mbrl_split.envs.rules import compose_reward, load_term, next_split, observe, quality_term, queries
 from mbrl_split.envs.single import Single
-from mbrl_split.envs.source import OracleSource, Source, SurrogateSource
+from mbrl_split.envs.source import OracleSource, Source, SurrogateSource, TableSource
 
 __all__ = [
     "CostlyEnv",
@@ -23,6 +23,7 @@ __all__ = [
     "Source",
     "State",
     "SurrogateSource",
+    "TableSource",
     "check_environment",
     "compose_reward",
     "flat_features",

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 
 from mbrl_split.data import MODELS, model_path
-from mbrl_split.envs.source import OracleSource, Source
-from mbrl_split.errors import BadInput
-from mbrl_split.oracles import Ledger
+from mbrl_split.envs.source import OracleSource, Source, TableSource
+from mbrl_split.errors import BadInput, Refused
 from mbrl_split.registry import unknown
 from mbrl_split.scenarios import Scenario
 
@@ -37,14 +36,28 @@ def resolve_source(source: str | Source | None, model: str | None, scenario: Sce
         return source
     if source not in (None, "table", "live"):
         raise BadInput(unknown("source", source, ("table", "live")) + "; or pass a Source object")
-    name = model or DEFAULT_MODEL
-    return _live(name, scenario)
+    return _built_in(source, model or DEFAULT_MODEL, scenario)
 
 
-def _live(model: str, scenario: Scenario) -> Source:
-    from mbrl_split.oracles import PerplexityOracle  # loads torch
+def _built_in(word: str | None, model: str, scenario: Scenario) -> Source:
+    # Imported here: an environment that is handed its source loads neither torch nor a model.
+    from mbrl_split.oracles import Ledger, PerplexityOracle
+    from mbrl_split.oracles.table import TableOracle
 
+    if word == "table" or (word is None and _table_is_shipped(model, scenario)):
+        return TableSource(TableOracle.load(model, scenario))
     return OracleSource(Ledger(PerplexityOracle.load(model, scenario)))
+
+
+def _table_is_shipped(model: str, scenario: Scenario) -> bool:
+    from mbrl_split.oracles.families import family_of
+    from mbrl_split.oracles.table_file import table_path
+
+    try:
+        family = family_of(scenario.channel)
+    except Refused:  # no table could serve this channel
+        return False
+    return table_path(model, family.name, "replay").is_file()
 
 
 def _layers(model: str | None) -> int | None:

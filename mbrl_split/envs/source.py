@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from mbrl_split.errors import BadInput
 
 if TYPE_CHECKING:  # an environment that is handed its source need not load these rooms
     from mbrl_split.oracles import Ledger
+    from mbrl_split.oracles.table import TableOracle
     from mbrl_split.surrogates.base import Surrogate
 
 
@@ -32,7 +33,11 @@ class Source(Protocol):
 
 
 class OracleSource:
-    """The truth, one true evaluation per row, paid through a ledger."""
+    """The truth, one true evaluation per row, paid through a ledger.
+
+    A deep copy is the same source: what it pays must be counted in one place, even where Gymnasium copies the
+    arguments an environment was made with.
+    """
 
     version = 0
 
@@ -42,6 +47,35 @@ class OracleSource:
 
     def answer(self, X: ArrayLike, *, seeds: ArrayLike) -> NDArray[np.float64]:
         return self.ledger.measure(X, seeds=seeds).mean
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+class TableSource:
+    """The truth from a measured table, without a ledger: counted but never capped, and fast.
+
+    A ledger keeps a record of every window it paid for. Training on a table without a budget needs the numbers alone;
+    they are those of ``OracleSource(Ledger(table))``, bit for bit. As there, a deep copy is the same source.
+
+    Attributes:
+        evaluations: True evaluations answered so far (clean references not included).
+    """
+
+    version = 0
+
+    def __init__(self, table: TableOracle) -> None:
+        self.table = table
+        self.columns = table.columns
+        self.evaluations = 0
+
+    def answer(self, X: ArrayLike, *, seeds: ArrayLike) -> NDArray[np.float64]:
+        found = self.table.sample_damage(X, seeds)
+        self.evaluations += len(found)
+        return found
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
 
 class SurrogateSource:

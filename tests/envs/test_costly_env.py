@@ -93,7 +93,7 @@ def test_episodes_are_truncated_and_reset_in_the_same_step():
 
 
 def test_autoreset_info_has_gymnasiums_form():
-    """The same episodes through Gymnasium's own SAME_STEP vector: equal observations, rewards and final observations."""
+    """The same episodes through Gymnasium's own SAME_STEP vector: equal returns of every step."""
     env = Walk(walk_source(), num_envs=2, episode_steps=3)
     theirs = SyncVectorEnv([lambda: Single(Walk(walk_source(), episode_steps=3))] * 2, autoreset_mode="SameStep")
     ours_obs, _ = env.reset(seed=4)

@@ -139,7 +139,7 @@ def test_no_dead_transition_is_ever_sent(mode):
         if mode is AutoresetMode.DISABLED and any(resetting):
             env.reset(options={"reset_mask": np.array(resetting)})
             clocks, resetting = [0 if r else c for c, r in zip(clocks, resetting, strict=True)], [False, False]
-        _, reward, terminated, _, info = env.step(actions)
+        _, reward, _, _, info = env.step(actions)
         rows, hand = [], [0.0, 0.0]
         for i in range(2):
             if mode is AutoresetMode.NEXT_STEP and resetting[i]:
