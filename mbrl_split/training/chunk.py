@@ -1,0 +1,84 @@
+"""What the two trainers share: an environment whose source can be exchanged, and one chunk of an agent's learning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mbrl_split.agents import Agent
+from mbrl_split.columns import Column
+from mbrl_split.envs import Source
+from mbrl_split.errors import BadInput
+from mbrl_split.training.log import Logger
+
+
+class Costly(Protocol):
+    """What a trainer needs of an environment besides Gymnasium."""
+
+    columns: tuple[Column, ...]
+
+    def set_source(self, source: Source) -> None: ...
+
+
+def costly(env: Any) -> Costly:
+    """The layer of a (wrapped) environment whose source can be exchanged.
+
+    Raises:
+        BadInput: There is none.
+    """
+    layers: list[Any] = [env, getattr(env, "unwrapped", None)]
+    for layer in layers:
+        if hasattr(layer, "set_source") and hasattr(layer, "columns"):
+            found: Costly = layer
+            return found
+    raise BadInput(f"{type(env).__name__} has no costly source: build it on CostlyEnv, or wrap it in CostlyReward")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Where a run stands at the end of a chunk.
+
+    Attributes:
+        step: Environment steps so far.
+        true_evaluations: Charged so far.
+        source_version: Version of the source that the agent now learns from; 0 is the truth.
+        finished: Nothing follows.
+    """
+
+    step: int
+    true_evaluations: float
+    source_version: int
+    finished: bool
+
+
+def take_hold(agent: Agent, env: Any) -> None:
+    """Let a loaded agent bring the environment to where it was saved, now rather than when it learns.
+
+    It may have to reset the environment first, and a reset may ask the source: what that leaves in ledgers and memories
+    is to be overwritten by what was saved. Agents that save no environment have nothing to do.
+    """
+    start = getattr(agent, "start", None)
+    if start is not None:
+        start(env)
+
+
+def learn_chunk(agent: Agent, env: Any, step: int, border: int, total: int, logger: Logger, source: str) -> int:
+    """Learn from ``step`` to the first update at or past ``border``, at most to ``total``; returns the step reached.
+
+    The agent is always asked for all that remains, and stopped: so its own schedules see the whole run.
+    """
+    first = step - getattr(agent, "num_steps", step)  # an agent may come with steps of its own
+    reached = total
+
+    def after_update(agent: Agent, record: dict[str, float]) -> bool:
+        nonlocal reached
+        now = first + int(record["step"])
+        own = {(f"{source}/{k}" if k.startswith("episode/") else k): v for k, v in record.items() if k != "step"}
+        logger.log("train", now, **own)
+        if now >= border:
+            reached = min(now, total)
+            return True
+        return False
+
+    agent.learn(env, total - step, callback=after_update)
+    return reached

@@ -1,0 +1,382 @@
+"""The model-based loop: learn from the surrogate, pay for truth when the schedule says so, learn on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mbrl_split.agents import Agent
+from mbrl_split.columns import check_rows
+from mbrl_split.envs import SurrogateSource
+from mbrl_split.errors import BadInput, BudgetExhausted
+from mbrl_split.oracles import Ledger, Measurement
+from mbrl_split.refresh import (
+    Acquisition,
+    Objective,
+    RefreshSchedule,
+    RefreshState,
+    design_pool,
+    random_design,
+    sobol_design,
+)
+from mbrl_split.surrogates import Surrogate
+from mbrl_split.training.checkpoint import Checkpoints
+from mbrl_split.training.chunk import Snapshot, costly, learn_chunk, take_hold
+from mbrl_split.training.log import Logger, NullLogger
+from mbrl_split.training.objective import objective_of
+from mbrl_split.training.progress import progress
+from mbrl_split.training.visited import Visited
+
+Array = NDArray[np.float64]
+
+PURPOSES = ("initial", "refresh", "audit")
+"""What the loop pays for. The surrogate learns from these rows of the ledger and from nothing else."""
+
+# One generator per consumer: drawing more in one place moves nothing in another.
+CONSUMERS = ("design", "pool", "select", "measure", "audit", "gain")
+
+_GAIN_CONTEXTS, _GAIN_DRAWS = 64, 64
+
+
+class ModelBasedTrainer:
+    """Trains an agent on a surrogate of the costly number, and refreshes the surrogate with truth.
+
+    1. The initial design is measured, and the surrogate fitted to it.
+    2. The agent learns a chunk of steps in the environment, with the surrogate as its source.
+    3. The schedule is asked. If it says "pay", the acquisition picks rows from a pool (fresh contexts × every action,
+       or what the agent visited), the ledger measures them, the surrogate learns, the agent is told; back to 2.
+
+    When the budget is spent, paying ends and training goes on. Nothing reads a clock. A run with a ``checkpoint_dir``
+    can be killed at any moment; the next ``run`` goes on from the last chunk's end and gives, bit for bit, what an
+    uninterrupted run gives.
+
+    Args:
+        env: A costly environment (its source is set here).
+        agent: Learns in it.
+        surrogate: Learns the costly number; wrap it in a ``TabulatedSurrogate`` where single predictions are slow.
+        schedule: When to pay.
+        acquisition: For which rows.
+        ledger: Pays; its budget is the run's budget.
+        total_steps: Environment steps, summed over sub-environments.
+        initial_design: How many rows to measure at the start, or the rows themselves, shape (n, d).
+        design: How the initial rows are spread.
+        seed: Everything random in the loop follows from it; the agent and the surrogate have seeds of their own.
+        source_mode: What the agent learns from: the surrogate's mean, a pessimistic bound, or posterior draws.
+        kappa: Width of the pessimistic bound, in epistemic standard deviations.
+        chunk_steps: Steps between two questions to the schedule; default a fiftieth of all. An agent stops at the
+            first update past this, so its rollout is the least chunk.
+        pool_contexts: Fresh contexts in the acquisition's pool.
+        visited: Queries remembered as recently visited.
+        objective: How the number becomes a reward, for acquisitions and schedules that look at rewards; taken from the
+            environment where it is a layer split.
+        logger: Where to tell what happens, for instance ``RunLogger(folder)``.
+        checkpoint_dir: Where the newest checkpoint lives; None keeps none.
+        show_progress: A bar on a terminal, plain lines elsewhere.
+
+    Raises:
+        BadInput: A size is not positive, the environment has no costly source, or an objective is needed and unknown.
+
+    Example:
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.agents import PPO
+        >>> from mbrl_split.envs import LLMSplitVector, OracleSource
+        >>> from mbrl_split.oracles import FunctionOracle, Ledger
+        >>> from mbrl_split.refresh import FixedInterval, RandomAcquisition
+        >>> from mbrl_split.surrogates import MLPSurrogate, TabulatedSurrogate
+        >>> damage = FunctionOracle(lambda X: X[:, 1] / X[:, 0], scenario("equalised").columns(n_layers=12))
+        >>> ledger = Ledger(damage, budget=40)
+        >>> env = LLMSplitVector(num_envs=8, source=OracleSource(ledger))
+        >>> agent = PPO(env.single_observation_space, env.single_action_space, n_steps=16, seed=0)
+        >>> surrogate = TabulatedSurrogate(MLPSurrogate(steps=100), 9)
+        >>> trainer = ModelBasedTrainer(
+        ...     env, agent, surrogate, FixedInterval(256, n=8), RandomAcquisition(), ledger, total_steps=512,
+        ...     initial_design=24, chunk_steps=128,
+        ... )
+        >>> agent = trainer.run()
+        >>> ledger.spent
+        32.0
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        agent: Agent,
+        surrogate: Surrogate,
+        schedule: RefreshSchedule,
+        acquisition: Acquisition,
+        ledger: Ledger,
+        *,
+        total_steps: int,
+        initial_design: int | ArrayLike = 32,
+        design: Literal["sobol", "random"] = "sobol",
+        seed: int = 0,
+        source_mode: Literal["mean", "lcb", "sample"] = "mean",
+        kappa: float = 1.0,
+        chunk_steps: int | None = None,
+        pool_contexts: int = 256,
+        visited: int = 4096,
+        objective: Objective | None = None,
+        logger: Logger | None = None,
+        checkpoint_dir: str | PathLike[str] | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        for name, value in (("total_steps", total_steps), ("pool_contexts", pool_contexts), ("visited", visited)):
+            if value < 1:
+                raise BadInput(f"{name} is at least 1, not {value}")
+        if design not in ("sobol", "random"):
+            raise BadInput(f"design is 'sobol' or 'random', not {design!r}")
+        self.env, self.agent, self.surrogate, self.ledger = env, agent, surrogate, ledger
+        self.columns = costly(env).columns
+        self.schedule = schedule
+        self.objective = objective or objective_of(env)
+        self.acquisition = acquisition if self.objective is None else acquisition.bind(self.objective)
+        self.total_steps, self.chunk_steps = total_steps, chunk_steps or max(1, total_steps // 50)
+        self.initial_design, self.design, self.pool_contexts = initial_design, design, pool_contexts
+        self.source = SurrogateSource(surrogate, self.columns, source_mode, kappa)
+        self.visited = Visited(self.source, visited)
+        self.logger: Logger = logger or NullLogger()
+        self.checkpoints = Checkpoints(checkpoint_dir)
+        self.show_progress = show_progress
+        children = np.random.SeedSequence(seed).spawn(len(CONSUMERS))
+        self.rng = {name: np.random.default_rng(s) for name, s in zip(CONSUMERS, children, strict=True)}
+        self.step = 0
+        self.refreshes = 0
+        self.last_refresh = self.last_audit = 0
+        self.learnt = 0  # rows of the ledger (of our purposes) that the surrogate knows
+        self.residuals: list[float] = []
+        self._settings = {
+            "total_steps": total_steps,
+            "chunk_steps": self.chunk_steps,
+            "seed": seed,
+            "source_mode": source_mode,
+            "kappa": kappa,
+            "schedule": {"name": type(schedule).__name__, **schedule.config()},
+            "acquisition": {"name": type(acquisition).__name__, **acquisition.config()},
+        }
+
+    # ---- the loop -----------------------------------------------------------------------------------------------
+
+    def run(self, *, resume: bool = True) -> Agent:
+        """Train to the end (from the newest checkpoint, if there is one) and return the agent."""
+        with progress(self.total_steps, self.show_progress) as report:
+            for now in self.chunks(resume=resume):
+                report(now.step, f"{now.true_evaluations:g} true evaluations, surrogate {now.source_version}")
+        return self.agent
+
+    def chunks(self, *, resume: bool = True) -> Iterator[Snapshot]:
+        """Train chunk by chunk; look at the agent and the surrogate between two of them.
+
+        Raises:
+            BudgetExhausted: The budget does not allow a single row to begin with.
+        """
+        costly(self.env).set_source(self.visited)
+        if not (resume and self._restore()):
+            self._begin()
+        while self.step < self.total_steps:
+            border = self.step + self.chunk_steps
+            self.step = learn_chunk(
+                self.agent, self.env, self.step, border, self.total_steps, self.logger, source="surrogate"
+            )
+            if self.step < self.total_steps:  # truth bought after the last step would teach nobody
+                self._ask_schedule()
+            self._checkpoint()
+            yield Snapshot(self.step, self.ledger.spent, self.source.version, self.step >= self.total_steps)
+
+    def _begin(self) -> None:
+        """Measure the initial design and fit the surrogate to it."""
+        self.logger.rewind(0, 0)
+        if isinstance(self.initial_design, int):
+            spread = sobol_design if self.design == "sobol" else random_design
+            X = spread(self.columns, self.initial_design, self.rng["design"])
+        else:
+            X = check_rows(self.initial_design, self.columns)
+        if len(X) == 0:
+            raise BadInput("a surrogate begins with at least one measured row: initial_design is 0")
+        if self._pay(X, "initial") is None:
+            raise BudgetExhausted(f"the budget of {self.ledger.budget:g} true evaluations allows no row to begin with")
+        self._learn(refit=True)
+
+    def _ask_schedule(self) -> None:
+        """Ask whether to pay; an audit is measured at once, and the schedule asked again."""
+        decision = self.schedule.decide(self._state())
+        if decision.audit:
+            self._audit(decision.audit, decision.reason)
+            decision = self.schedule.decide(self._state())
+        self.logger.log("decision", self.step, n=decision.n, reason=decision.reason, spent=self.ledger.spent)
+        if decision.n > 0:
+            pool = self._pool()
+            picked = self.acquisition.select(pool, self.surrogate, decision.n, self.rng["select"])
+            if self._pay(pool[picked], "refresh") is None:
+                self.logger.log("refresh", self.step, rows=0, reason="the budget allows no further row")
+                return
+            self.refreshes += 1
+            self.last_refresh = self.last_audit = self.step
+            self.residuals = []
+            self._learn(refit=decision.refit)
+            self.agent.on_source_changed(self.source.version)
+            self.logger.log("refresh", self.step, rows=self.learnt, version=self.source.version, reason=decision.reason)
+
+    def _audit(self, n: int, reason: str) -> None:
+        """Measure visited rows, drawn at random, and keep their standardised residuals."""
+        rows = self.visited.queries
+        X = rows[self.rng["audit"].choice(len(rows), size=n, replace=n > len(rows))]
+        found = self._pay(X, "audit")
+        self.last_audit = self.step
+        if found is not None:
+            predicted = self.surrogate.predict(X[: len(found)])
+            z = (found.mean - predicted.mean) / np.maximum(predicted.std, 1e-12)
+            self.residuals += z.tolist()
+            self.logger.log("audit", self.step, rows=len(found), residual=float(z.mean()), reason=reason)
+
+    # ---- truth --------------------------------------------------------------------------------------------------
+
+    def _pay(self, X: Array, purpose: str) -> Measurement | None:
+        """Measure the rows, or the first of them that the budget still allows; None if it allows none."""
+        seeds = self.rng["measure"].integers(0, 2**31, len(X))
+        n = self._allowed(X, seeds)
+        if n < len(X):
+            self.logger.log("budget", self.step, asked=len(X), allowed=n, remaining=self.ledger.remaining)
+        if n == 0:
+            return None
+        found = self.ledger.measure(X[:n], seeds=seeds[:n], purpose=purpose)
+        self._log_truth(X[:n], found, purpose)
+        return found
+
+    def _allowed(self, X: Array, seeds: NDArray[np.int64]) -> int:
+        """The most rows, from the first on, whose charge fits in what remains (clean references are charged too)."""
+        low, high = 0, len(X)
+        while low < high:
+            n = (low + high + 1) // 2
+            # The same hair that the ledger forgives.
+            fits = self.ledger.charge_of(X[:n], seeds=seeds[:n]) <= self.ledger.remaining * (1 + 1e-12)
+            low, high = (n, high) if fits else (low, n - 1)
+        return low
+
+    def _learn(self, *, refit: bool) -> None:
+        """Teach the surrogate every row that was paid for: from scratch, or those that are new to it."""
+        rows = self.ledger.rows(PURPOSES)
+        if refit or self.learnt == 0:
+            self.surrogate.fit(rows.X, rows.y, std_error=rows.std_error, columns=self.columns)
+        else:
+            new = slice(self.learnt, None)
+            self.surrogate.update(rows.X[new], rows.y[new], std_error=rows.std_error[new])
+        self.learnt = len(rows)
+        self.source.replace(self.surrogate)
+
+    def _log_truth(self, X: Array, found: Measurement, purpose: str) -> None:
+        """One record per row of truth: what was measured, and what had been predicted there."""
+        known = self.learnt > 0
+        predicted = self.surrogate.predict(X) if known else None
+        for i in range(len(X)):
+            fields: dict[str, Any] = {
+                "purpose": purpose,
+                "query": X[i].tolist(),
+                "measured": float(found.mean[i]),
+                "std_error": None if np.isnan(found.std_error[i]) else float(found.std_error[i]),
+            }
+            if predicted is not None:
+                fields |= {"predicted": float(predicted.mean[i]), "predicted_std": float(predicted.std[i])}
+            if self.objective is not None:
+                row = X[i : i + 1]
+                fields["true_reward"] = float(self.objective.reward(found.mean[i : i + 1], row)[0])
+                if predicted is not None:
+                    fields["surrogate_reward"] = float(self.objective.reward(predicted.mean[i : i + 1], row)[0])
+            self.logger.log("truth", self.step, **fields)
+
+    # ---- what schedule and acquisition look at --------------------------------------------------------------------
+
+    def _pool(self) -> Array:
+        where = self.acquisition.where
+        parts = []
+        if where in ("design", "both"):
+            parts.append(design_pool(self.columns, self.pool_contexts, self.rng["pool"]))
+        if where in ("visited", "both"):
+            parts.append(self.visited.queries)
+        return np.concatenate(parts)
+
+    def _state(self) -> RefreshState:
+        looks_at = self.schedule.looks_at
+        return RefreshState(
+            step=self.step,
+            total_steps=self.total_steps,
+            steps_since_refresh=self.step - self.last_refresh,
+            refreshes=self.refreshes,
+            spent=self.ledger.spent,
+            budget=float("inf") if self.ledger.budget is None else self.ledger.budget,
+            n_rows=self.learnt,
+            epistemic=self._epistemic() if "epistemic" in looks_at else float("nan"),
+            residuals=tuple(self.residuals),
+            steps_since_audit=self.step - self.last_audit,
+            gain=self._gain() if "gain" in looks_at else float("nan"),
+        )
+
+    def _epistemic(self) -> float:
+        return float(self.surrogate.predict(self.visited.queries).std_epistemic.mean())
+
+    def _gain(self) -> float:
+        """Expected value of perfect information per step: E[max over actions] − max over actions of E, by draws."""
+        if self.objective is None:
+            raise BadInput("this schedule needs to know the reward: pass objective=Objective(...)")
+        X = design_pool(self.columns, _GAIN_CONTEXTS, self.rng["gain"])
+        draws = self.objective.reward(self.surrogate.sample(X, _GAIN_DRAWS, self.rng["gain"]), X)
+        labels = self.objective.contexts(X)
+        by_context = draws[:, np.argsort(labels, kind="stable")].reshape(len(draws), labels.max() + 1, -1)
+        return float(by_context.max(axis=2).mean() - by_context.mean(axis=0).max(axis=1).mean())
+
+    # ---- going on after an interruption ---------------------------------------------------------------------------
+
+    def _checkpoint(self) -> None:
+        if self.checkpoints.folder is None:
+            return
+        state = {
+            "settings": self._settings,
+            "step": self.step,
+            "refreshes": self.refreshes,
+            "last_refresh": self.last_refresh,
+            "last_audit": self.last_audit,
+            "learnt": self.learnt,
+            "residuals": self.residuals,
+            "version": self.source.version,
+            "rng": {name: rng.bit_generator.state for name, rng in self.rng.items()},
+            "visited": self.visited.state_dict(),
+            "ledger": self.ledger.state_dict(),
+            "log": self.logger.position(),
+        }
+
+        def write_parts(folder: Any) -> None:
+            self.agent.save(folder / "agent")
+            self.surrogate.save(folder / "surrogate")
+
+        self.checkpoints.save(f"step-{self.step}", state, write_parts)
+
+    def _restore(self) -> bool:
+        """Go back to the newest checkpoint, if there is one; the agent saves the environment's state with its own.
+
+        Raises:
+            BadInput: The checkpoint is of a run with other settings.
+        """
+        folder = self.checkpoints.latest()
+        if folder is None:
+            return False
+        state = self.checkpoints.read(folder)
+        for name, value in self._settings.items():
+            if state["settings"].get(name) != value:
+                raise BadInput(f"{folder} is of another run: {name} was {state['settings'].get(name)}, is {value}")
+        self.agent = type(self.agent).load(folder / "agent")
+        self.surrogate = type(self.surrogate).load(folder / "surrogate")
+        self.source.replace(self.surrogate)
+        self.source.version = state["version"]
+        take_hold(self.agent, self.env)
+        for name in ("step", "refreshes", "last_refresh", "last_audit", "learnt"):
+            setattr(self, name, state[name])
+        self.residuals = list(state["residuals"])
+        for name, rng in self.rng.items():
+            rng.bit_generator.state = state["rng"][name]
+        self.visited.load_state_dict(state["visited"])
+        self.ledger.load_state_dict(state["ledger"])
+        self.logger.rewind(state["log"], self.step)
+        return True

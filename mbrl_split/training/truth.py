@@ -1,0 +1,113 @@
+"""Reinforcement learning on the truth: what the model-based loop is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+from typing import Any
+
+from mbrl_split.agents import Agent
+from mbrl_split.envs import OracleSource
+from mbrl_split.errors import BadInput, BudgetExhausted
+from mbrl_split.oracles import Ledger
+from mbrl_split.training.checkpoint import Checkpoints
+from mbrl_split.training.chunk import Snapshot, costly, learn_chunk, take_hold
+from mbrl_split.training.log import Logger, NullLogger
+from mbrl_split.training.progress import progress
+
+
+class TruthTrainer:
+    """An agent that learns from the oracle itself, one true evaluation per step; it stops where the budget does.
+
+    Same environment, agent, logs and checkpoints as :class:`~mbrl_split.training.ModelBasedTrainer`; only the source
+    differs.
+
+    Args:
+        env: A costly environment; its source is set here.
+        agent: Learns in it.
+        ledger: Pays.
+        total_steps: Environment steps, summed over sub-environments.
+        chunk_steps: Steps between two snapshots (and checkpoints); default a fiftieth of all.
+        logger: Where to tell what happens.
+        checkpoint_dir: Where the newest checkpoint lives; None keeps none.
+        show_progress: A bar on a terminal, plain lines elsewhere.
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        agent: Agent,
+        ledger: Ledger,
+        *,
+        total_steps: int,
+        chunk_steps: int | None = None,
+        logger: Logger | None = None,
+        checkpoint_dir: str | PathLike[str] | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        if total_steps < 1:
+            raise BadInput(f"total_steps is at least 1, not {total_steps}")
+        self.env, self.agent, self.ledger = env, agent, ledger
+        self.total_steps, self.chunk_steps = total_steps, chunk_steps or max(1, total_steps // 50)
+        self.logger: Logger = logger or NullLogger()
+        self.checkpoints = Checkpoints(checkpoint_dir)
+        self.show_progress = show_progress
+        self.step, self.finished = 0, False
+
+    def run(self, *, resume: bool = True) -> Agent:
+        """Train to the end (from the newest checkpoint, if there is one) and return the agent."""
+        with progress(self.total_steps, self.show_progress) as report:
+            for now in self.chunks(resume=resume):
+                report(now.step, f"{now.true_evaluations:g} true evaluations")
+        return self.agent
+
+    def chunks(self, *, resume: bool = True) -> Iterator[Snapshot]:
+        """Train chunk by chunk; look at the agent between two of them."""
+        costly(self.env).set_source(OracleSource(self.ledger))
+        if not (resume and self._restore()):
+            self.logger.rewind(0, 0)
+        while not self.finished:
+            border = self.step + self.chunk_steps
+            try:
+                self.step = learn_chunk(
+                    self.agent, self.env, self.step, border, self.total_steps, self.logger, source="true"
+                )
+                self.finished = self.step >= self.total_steps
+            except BudgetExhausted as error:
+                # The step was not taken; whatever was collected since the last update is not learnt from.
+                self.step = min(int(getattr(self.agent, "num_steps", self.step)), self.total_steps)
+                self.logger.log("end", self.step, reason=str(error), spent=self.ledger.spent)
+                self.finished = True
+            self._checkpoint()
+            yield Snapshot(self.step, self.ledger.spent, 0, self.finished)
+
+    def _checkpoint(self) -> None:
+        if self.checkpoints.folder is None:
+            return
+        state = {
+            "step": self.step,
+            "total_steps": self.total_steps,
+            "finished": self.finished,
+            "ledger": self.ledger.state_dict(),
+            "log": self.logger.position(),
+        }
+        self.checkpoints.save(f"step-{self.step}", state, lambda folder: self.agent.save(folder / "agent"))
+
+    def _restore(self) -> bool:
+        folder = self.checkpoints.latest()
+        if folder is None:
+            return False
+        state = self.checkpoints.read(folder)
+        if state["total_steps"] != self.total_steps:
+            raise BadInput(f"{folder} is of a run of {state['total_steps']} steps, not {self.total_steps}")
+        self.agent = type(self.agent).load(folder / "agent")
+        take_hold(self.agent, self.env)
+        self.ledger.load_state_dict(state["ledger"])
+        self.step, self.finished = state["step"], state["finished"]
+        self.logger.rewind(state["log"], self.step)
+        return True
+
+
+def train_on_truth(env: Any, agent: Agent, ledger: Ledger, *, total_steps: int, **settings: Any) -> Agent:
+    """:class:`TruthTrainer` in one call: train, and return the agent."""
+    return TruthTrainer(env, agent, ledger, total_steps=total_steps, **settings).run()
