@@ -177,7 +177,7 @@ def fit(model: PreTrainedModel, tokens: np.ndarray, held_out: np.ndarray, steps:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=["tiny-llama", "tiny-gpt2"])
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1700)
     parser.add_argument("--work", type=Path, default=Path("runs/tiny_models"))
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()

@@ -50,11 +50,16 @@ def damage_by_split(curves: dict[str, Any]) -> str:
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.4, 4.2))
         shades = mpl.colormaps["viridis"](np.linspace(0.05, 0.85, len(curves["levels"])))
-        for label, nll, error, colour in zip(
-            curves["levels"], curves["nll"], curves["std_error"], shades, strict=True
-        ):
+        for label, nll, error, colour in zip(curves["levels"], curves["nll"], curves["std_error"], shades, strict=True):
             axes.errorbar(
-                curves["splits"], nll, 1.96 * np.asarray(error), color=colour, marker="o", ms=3.5, lw=1.6, capsize=2,
+                curves["splits"],
+                nll,
+                1.96 * np.asarray(error),
+                color=colour,
+                marker="o",
+                ms=3.5,
+                lw=1.6,
+                capsize=2,
                 label=label,
             )
         axes.axhline(curves["clean"], color="#555555", lw=1, ls="--")
@@ -81,7 +86,9 @@ def regret_by_truth(points: pd.DataFrame, rows: list[dict[str, Any]], unit: str)
         if len(positive) and positive.max() / max(positive.min(), 1e-3) > 30:
             axes.set_yscale("symlog", linthresh=0.1)
         axes.set_xlabel("true evaluations paid for")
-        axes.set_ylabel("normalised regret (0 optimal, 1 best fixed split)" if unit == "headroom" else "regret (reward)")
+        axes.set_ylabel(
+            "normalised regret (0 optimal, 1 best fixed split)" if unit == "headroom" else "regret (reward)"
+        )
         axes.legend(fontsize=9, loc="upper right")
         return to_svg(figure)
 

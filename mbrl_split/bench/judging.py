@@ -74,7 +74,9 @@ class Judged:
         context[:, j] = np.repeat(levels, len(splits))
         mean, error = self.table.expected(np.column_stack([np.tile(splits, _LEVELS), context]))
         clean = self.table.clean_nll
-        others = ", ".join(f"{c.name} = {v:.3g}" for c, v in zip(self.scenario.context, middle, strict=True) if c != noise)
+        others = ", ".join(
+            f"{c.name} = {v:.3g}" for c, v in zip(self.scenario.context, middle, strict=True) if c != noise
+        )
         return {
             "splits": splits.tolist(),
             "levels": [f"{level:.2g}" for level in levels],

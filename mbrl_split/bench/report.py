@@ -114,14 +114,21 @@ def to_markdown(summary: dict[str, Any]) -> str:
         lines += [f"## {scenario} on {model}", "", sentence(rows, reference), ""]
         lines += ["| " + " | ".join(HEADS) + " |", "|---" + "|---:" * (len(HEADS) - 1) + "|"]
         lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
-        lines += ["", f"Headroom {reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f} (standard error).", ""]
+        lines += [
+            "",
+            f"Headroom {reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f} (standard error).",
+            "",
+        ]
     return "\n".join(lines)
 
 
 def write_report(summary: dict[str, Any], points: pd.DataFrame, path: Path) -> None:
     """One self-contained page; its links lead to the runs' folders beside it."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mbrl_split.bench"), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("mbrl_split.bench"),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     page = environment.get_template("report.html").render(
         version=__version__,

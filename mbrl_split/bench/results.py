@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mbrl_split.evaluation import interquartile_mean, interval, reach
+from mbrl_split.evaluation import bootstrap, first_reach_and_hold, iqm
 
-MIN_SEEDS_FOR_INTERVAL = 10
 REACH = 0.1
 """The normalised regret whose first reach-and-hold the summary reports."""
 
@@ -78,17 +77,30 @@ def _row(key: tuple[str, str, str], runs: list[dict[str, Any]]) -> dict[str, Any
     regret = np.array([p["regret"] for p in last])
     for name in ("true_evaluations", "oracle_seconds", "train_seconds", "env_steps"):
         row[name] = float(np.mean([p[name] for p in last]))
+    reference = good[0]["reference"]
+    normalised = reference["regret_unit"] == "headroom"
+    # The denominator of a normalised regret is itself measured: its error belongs to the interval.
+    error = reference["headroom_std_error"] / reference["headroom"] if normalised else 0.0
+    interval = bootstrap(regret, iqm, relative_error=error)
     row |= {
-        "regret_unit": good[0]["reference"]["regret_unit"],
-        "regret": interquartile_mean(regret),
-        "regret_ci": list(interval(regret)) if len(regret) >= MIN_SEEDS_FOR_INTERVAL else None,
+        "regret_unit": reference["regret_unit"],
+        "regret": interval.value,
+        "regret_ci": None if interval.low is None else [interval.low, interval.high],
         "regret_mean": float(regret.mean()),
         "regret_worst": float(regret.max()),
         "regret_by_seed": regret.tolist(),
         "converged": bool(np.median([_converged(r["curve"]) for r in good]) > 0.5),
-        "reach": [reach(r["curve"], REACH) for r in good],
+        "reach": {"regret": REACH, "by_seed": [_reach(r["curve"]) for r in good]},
     }
     return row
+
+
+def _reach(curve: list[dict[str, float]]) -> dict[str, float] | None:
+    """True evaluations and seconds (truth + training) to first reach and hold ``REACH``; None if it never did."""
+    seconds = [p["oracle_seconds"] + p["train_seconds"] for p in curve]
+    regret = [p["regret"] for p in curve]
+    found = first_reach_and_hold([p["true_evaluations"] for p in curve], seconds, regret, REACH)
+    return None if found is None else {"evaluations": found.evaluations, "seconds": found.seconds}
 
 
 def _converged(curve: list[dict[str, float]]) -> bool:

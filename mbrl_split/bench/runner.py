@@ -168,9 +168,7 @@ def build_method(cell: Cell, baselines: Path) -> Method:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    found = [
-        m for m in vars(module).values() if inspect.isclass(m) and issubclass(m, Method) and m.__module__ == name
-    ]
+    found = [m for m in vars(module).values() if inspect.isclass(m) and issubclass(m, Method) and m.__module__ == name]
     if len(found) != 1:
         raise BadInput(f"{path} defines {len(found)} methods; a baseline file defines exactly one")
     return found[0](**row.settings.get("baseline", {}))

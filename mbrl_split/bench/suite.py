@@ -212,4 +212,6 @@ def _check(suite: Suite) -> None:
                 known = [p.stem for p in suite.baselines.glob("*.py")]
                 raise BadInput(f"{suite.path}: {row.algorithm}: {unknown('baseline', row.baseline, known)}")
         elif row.agent is None or row.source is None:
-            raise BadInput(f"{suite.path}: {row.algorithm}: needs an agent and a source, a baseline, or a name in {EXACT}")
+            raise BadInput(
+                f"{suite.path}: {row.algorithm}: needs an agent and a source, a baseline, or a name in {EXACT}"
+            )

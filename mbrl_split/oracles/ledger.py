@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +96,8 @@ class Ledger:
         self._references: set[int] = set()
         self._entries = _no_rows(len(oracle.columns))
         self._recent: list[Rows] = []
+        self.wall_seconds = 0.0
+        """Seconds spent waiting for measurements in this process (little, where the store knew them)."""
 
     @property
     def spent(self) -> float:
@@ -159,6 +162,15 @@ class Ledger:
             BudgetExhausted: The call does not fit in what remains; nothing of it was measured or charged.
             BadInput: A row, a seed or a size is illegal; nothing was measured or charged.
         """
+        began = time.perf_counter()
+        try:
+            return self._measure(X, seeds, tokens, draws, purpose)
+        finally:
+            self.wall_seconds += time.perf_counter() - began
+
+    def _measure(
+        self, X: ArrayLike, seeds: ArrayLike, tokens: int | None, draws: int | None, purpose: str
+    ) -> Measurement:
         x = check_rows(X, self.oracle.columns)
         s = check_seeds(seeds, len(x))
         price = self.oracle.price(x, seeds=s, tokens=tokens, draws=draws)

@@ -1,0 +1,171 @@
+"""The methods that a suite's row describes in words: an agent, where its reward comes from, and when truth is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mbrl_split.agents import Agent
+from mbrl_split.bench.base import Checkpoint, Method, Task
+from mbrl_split.bench.suite import Algorithm
+from mbrl_split.envs import LLMSplitVector, OracleSource
+from mbrl_split.errors import BadInput
+from mbrl_split.evaluation import agent_policy
+from mbrl_split.refresh import Acquisition, RefreshSchedule, design_pool, sobol_design
+from mbrl_split.registry import ACQUISITIONS, AGENTS, SCHEDULES, SURROGATES
+from mbrl_split.surrogates import Surrogate, TabulatedSurrogate
+from mbrl_split.training import ArgmaxPolicy, ModelBasedTrainer, RunLogger, TruthTrainer, objective_of
+
+ORACLE = "oracle"
+ARGMAX = "argmax"
+_GRID = 33
+"""Points per context column of the table that stands in for the surrogate in the inner loop."""
+
+
+@dataclass(frozen=True)
+class AgentMethod(Method):
+    """An agent with a source: reinforcement learning, model-based or not, or the argmax of the surrogate.
+
+    Attributes:
+        agent: Name in the registry, or ``"argmax"``.
+        source: ``"oracle"``, or a surrogate's name in the registry.
+        schedule: Name of the refresh schedule (surrogates only).
+        acquisition: Name of the acquisition (surrogates only).
+        settings: Settings by part; ``trainer`` may hold ``num_envs``, ``initial_design``, ``chunk_steps``,
+            ``source_mode``, ``kappa`` and, for argmax, ``rounds``.
+    """
+
+    agent: str
+    source: str
+    schedule: str | None = None
+    acquisition: str | None = None
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def from_row(cls, row: Algorithm) -> AgentMethod:
+        """The method of a suite's row.
+
+        Raises:
+            BadInput: A part is missing or unknown.
+        """
+        if row.agent is None or row.source is None:
+            raise BadInput(f"{row.algorithm}: an agent and a source are needed")
+        return cls(row.agent, row.source, row.schedule, row.acquisition, row.settings)
+
+    def learn(self, task: Task) -> Iterator[Checkpoint]:
+        if self.agent == ARGMAX:
+            if self.source == ORACLE:
+                raise BadInput("argmax of the oracle is the optimum itself; name a surrogate as the source")
+            return self._argmax(task)
+        return self._on_truth(task) if self.source == ORACLE else self._on_surrogate(task)
+
+    # ---- the three ways to learn --------------------------------------------------------------------------------
+
+    def _on_truth(self, task: Task) -> Iterator[Checkpoint]:
+        env, agent = self._pair(task)
+        budget = task.env_steps if task.ledger.budget is None else min(task.env_steps, int(task.ledger.budget))
+        chunk = self._trainer.get("chunk_steps", max(1, budget // 20))
+        trainer = TruthTrainer(
+            env, agent, task.ledger, total_steps=budget, chunk_steps=chunk, logger=RunLogger(task.folder)
+        )
+        for now in trainer.chunks():
+            yield Checkpoint(agent_policy(agent, task.scenario, task.n_layers), now.step)
+        trainer.logger.close()
+        agent.save(task.folder / "agent")
+
+    def _on_surrogate(self, task: Task) -> Iterator[Checkpoint]:
+        env, agent = self._pair(task)
+        settings = {k: v for k, v in self._trainer.items() if k != "num_envs"}
+        trainer = ModelBasedTrainer(
+            env,
+            agent,
+            TabulatedSurrogate(self._surrogate(task), _GRID),
+            self._schedule(),
+            self._acquisition(),
+            task.ledger,
+            total_steps=task.env_steps,
+            seed=task.seed,
+            logger=RunLogger(task.folder),
+            **settings,
+        )
+        for now in trainer.chunks():
+            yield Checkpoint(agent_policy(agent, task.scenario, task.n_layers), now.step)
+        trainer.logger.close()
+        agent.save(task.folder / "agent")
+        trainer.surrogate.save(task.folder / "surrogate")
+
+    def _argmax(self, task: Task) -> Iterator[Checkpoint]:
+        """No environment: measure, fit, look up the best split; again with what the acquisition picks."""
+        surrogate = self._surrogate(task)
+        env = LLMSplitVector(scenario=task.scenario, source=OracleSource(task.ledger))
+        objective = objective_of(env)
+        acquisition = self._acquisition() if objective is None else self._acquisition().bind(objective)
+        rng = task.rng(2)
+        first = self._trainer.get("initial_design", 32)
+        rounds = self._trainer.get("rounds", 8)
+        X = sobol_design(task.columns, first, rng)
+        for turn in range(rounds + 1):
+            seeds = rng.integers(0, 2**31, len(X))
+            n = len(X)
+            while n and task.ledger.charge_of(X[:n], seeds=seeds[:n]) > task.ledger.remaining:
+                n -= 1
+            if n == 0:
+                return
+            task.ledger.measure(X[:n], seeds=seeds[:n])
+            rows = task.ledger.rows()
+            surrogate.fit(rows.X, rows.y, std_error=rows.std_error, columns=task.columns)
+            yield Checkpoint(ArgmaxPolicy(surrogate, task.scenario, task.n_layers))
+            if n < len(X) or turn == rounds or not np.isfinite(task.ledger.remaining):
+                return
+            pool = design_pool(task.columns, 256, rng)
+            size = max(1, int(np.ceil(task.ledger.remaining / (rounds - turn))))
+            X = pool[acquisition.select(pool, surrogate, size, rng)]
+
+    # ---- the parts ----------------------------------------------------------------------------------------------
+
+    @property
+    def _trainer(self) -> dict[str, Any]:
+        return self.settings.get("trainer", {})
+
+    def _pair(self, task: Task) -> tuple[LLMSplitVector, Agent]:
+        """The same environment and agent whatever the source: their seeds follow from the replication's alone."""
+        env = LLMSplitVector(
+            num_envs=self._trainer.get("num_envs", 16), scenario=task.scenario, source=OracleSource(task.ledger)
+        )
+        agent: Agent = _make(AGENTS, self.agent)(
+            env.single_observation_space,
+            env.single_action_space,
+            seed=int(task.rng(3).integers(2**31)),
+            **self.settings.get("agent", {}),
+        )
+        return env, agent
+
+    def _surrogate(self, task: Task) -> Surrogate:
+        made: Surrogate = _make(SURROGATES, self.source)(
+            seed=int(task.rng(4).integers(2**31)), **self.settings.get("source", {})
+        )
+        return made
+
+    def _schedule(self) -> RefreshSchedule:
+        made: RefreshSchedule = _make(SCHEDULES, self.schedule or "never")(**self.settings.get("schedule", {}))
+        return made
+
+    def _acquisition(self) -> Acquisition:
+        made: Acquisition = _make(ACQUISITIONS, self.acquisition or "random")(**self.settings.get("acquisition", {}))
+        return made
+
+
+def _make(registry: Any, name: str) -> Any:
+    """A registered class whose wrong settings are an error of the user's, not a traceback."""
+    cls = registry[name]
+
+    def build(*args: Any, **settings: Any) -> Any:
+        try:
+            return cls(*args, **settings)
+        except TypeError as error:
+            raise BadInput(f"{registry.kind} {name!r}: {error}") from None
+
+    return build
