@@ -44,14 +44,14 @@ class Column:
         if self.low == self.high:
             return np.zeros_like(x)
         if self.scale == "log":
-            return np.log(x / self.low) / np.log(self.high / self.low)
+            return np.asarray(np.log(x / self.low) / np.log(self.high / self.low))
         return (x - self.low) / (self.high - self.low)
 
     def from_unit(self, values: ArrayLike) -> NDArray[np.float64]:
         """The inverse of :meth:`to_unit`; ordinal columns are rounded to the nearest integer."""
         u = np.asarray(values, dtype=np.float64)
         if self.scale == "log":
-            return self.low * np.exp(u * np.log(self.high / self.low))
+            return np.asarray(self.low * np.exp(u * np.log(self.high / self.low)))
         x = self.low + u * (self.high - self.low)
         return np.rint(x) if self.scale == "ordinal" else x
 
@@ -83,7 +83,6 @@ def check_rows(X: ArrayLike, columns: Sequence[Column]) -> NDArray[np.float64]:
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
             kind = "an integer in" if column.scale == "ordinal" else "in"
-            raise BadInput(
-                f"row {row}: {column.name} = {values[row]:g} is not {kind} [{column.low:g}, {column.high:g}] {column.unit}"
-            )
+            legal = f"[{column.low:g}, {column.high:g}] {column.unit}"
+            raise BadInput(f"row {row}: {column.name} = {values[row]:g} is not {kind} {legal}")
     return x

@@ -74,7 +74,8 @@ class Task:
         n, splits = len(context), self.splits
         X = self.query(np.tile(splits, n), np.repeat(context, len(splits), axis=0))
         damage = np.asarray(damage_at(X)).reshape(n, len(splits))  # type: ignore[operator]
-        return splits[np.argmax(self.reward(damage, np.broadcast_to(splits, damage.shape)), axis=1)]
+        best = np.argmax(self.reward(damage, np.broadcast_to(splits, damage.shape)), axis=1)
+        return np.asarray(splits[best])
 
 
 @dataclass

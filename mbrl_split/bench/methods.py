@@ -1,4 +1,4 @@
-"""The methods that a suite's row describes in words: an agent, where its reward comes from, and when truth is paid for."""
+"""The methods that a suite's row names: an agent, where its reward comes from, and when truth is paid for."""
 
 from __future__ import annotations
 

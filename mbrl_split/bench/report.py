@@ -19,10 +19,10 @@ HEADS = ("method", "regret", "95 % interval", "worst seed", "true evaluations", 
 PROTOCOL = (
     "One true evaluation is 1,024 scored tokens: 8 windows of 129 tokens (the first is context, no BOS token), one "
     "channel draw per window, in one batch on one thread. NLL is capped at ln(vocabulary) per window. Each clean "
-    "reference window is charged once. Policies are judged on other documents and other channel seeds than they learnt "
-    "from; judging is declared, not charged. Regret is the optimum minus what the policy earns, in units of the contextual "
-    "headroom (optimum minus the best fixed split): 0 is optimal, 1 is no better than always cutting at the best fixed "
-    "layer. Figures are interquartile means over seeds; intervals are given from ten seeds on."
+    "reference window is charged once. Policies are judged on other documents and other channel seeds than they "
+    "learnt from; judging is declared, not charged. Regret is the optimum minus what the policy earns, in units of "
+    "the contextual headroom (optimum minus the best fixed split): 0 is optimal, 1 is no better than always cutting "
+    "at the best fixed layer. Figures are interquartile means over seeds; intervals are given from ten seeds on."
 )
 
 
@@ -155,8 +155,8 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, scenario: str, model
     shown = [
         {
             "svg": figures.regret_by_truth(mine, rows, reference["regret_unit"]),
-            "caption": "Regret against true evaluations. Bold: the median over seeds; faint: every seed. Horizontal lines "
-            "are exact references that pay for no truth.",
+            "caption": "Regret against true evaluations. Bold: the median over seeds; faint: every seed. Horizontal "
+            "lines are exact references that pay for no truth.",
         }
     ]
     if reference.get("landscape"):
