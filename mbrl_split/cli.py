@@ -6,7 +6,8 @@ Bad input ends in one line on standard error and exit code 2; an interruption sa
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,6 +59,77 @@ def models_fetch(name: Positional[str]) -> None:
     from mbrl_split.llm import fetch
 
     print(fetch(name))
+
+
+def measure(
+    model: str = "tiny-llama",
+    family: str = "equalised",
+    half: str = "replay",
+    store: Path = Path("runs/truth.sqlite"),
+    out: Path | None = None,
+    jobs: int = 1,
+    shard: str | None = None,
+    tokens: int | None = None,
+    draws: int = 1,
+    seed: int | None = None,
+    text: str = "sotu",
+    window: int = 128,
+    splits: tuple[int, ...] = (),
+    noise: tuple[float, ...] = (),
+    gain: tuple[float, ...] = (),
+    snr_db: tuple[float, ...] = (),
+    loss: tuple[float, ...] = (),
+    dask: str | None = None,
+) -> None:
+    """Measure a table: every split at every level of a channel family. Stop it at any time; it goes on where it was.
+
+    Args:
+        model: The language model.
+        family: equalised, raw, snr-token, snr-tensor, erasure-element, erasure-packet, …
+        half: replay, judge or lockbox: which documents.
+        store: Where finished cells live (a sqlite file, or a folder on a network disk).
+        out: The table's Parquet file; default its place in the package.
+        jobs: Processes, one torch thread each.
+        shard: I/N measures the I-th (from 0) of N parts; the table is written when all parts are there.
+        tokens: Scored tokens per cell and draw.
+        draws: Channel draws per window.
+        seed: Fixes windows and noise; default one for each half.
+        text: The text: a shipped one's name, or a file or folder.
+        window: Scored tokens per window.
+        splits: Default all, 1 … L−1.
+        noise: Levels of the noise (RMS), for families that have them.
+        gain: Levels of the gain.
+        snr_db: Levels of the SNR (dB).
+        loss: Levels of the loss probability.
+        dask: Address of a Dask scheduler that takes the work instead of local processes.
+    """
+    from mbrl_split.oracles import build_table, default_levels, measure_plan, open_store, plan_from, print_progress
+
+    given = {"noise": noise, "gain": gain, "snr_db": snr_db, "loss": loss}
+    chosen = {axis: values for axis, values in given.items() if values}
+    levels = {**default_levels(model, family), **chosen} if chosen else None
+    plan = plan_from(
+        model,
+        family,
+        half,
+        levels=levels,
+        splits=splits,
+        tokens=tokens,
+        draws=draws,
+        seed=seed,
+        text=text,
+        window=window,
+    )
+    store.parent.mkdir(parents=True, exist_ok=True)
+    opened = open_store(store)
+    try:
+        with _cluster(dask):
+            measure_plan(plan, opened, jobs=jobs, shard=_shard(shard) or (0, 1), progress=print_progress())
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on with the cells that are missing", file=sys.stderr)
+        raise SystemExit(130) from None
+    if shard is None:
+        print(f"table: {build_table(plan, opened, out)}")
 
 
 def bench_list(folder: Positional[Path] = Path("benchmarks")) -> None:
@@ -194,6 +266,19 @@ def check(target: Positional[str]) -> None:
     print(check_any(target))
 
 
+@contextmanager
+def _cluster(address: str | None) -> Iterator[None]:
+    """Within it joblib sends its work to a Dask scheduler, if one is named."""
+    if address is None:
+        yield
+        return
+    import joblib
+    from distributed import Client
+
+    with Client(address), joblib.parallel_config(backend="dask"):
+        yield
+
+
 def _shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
@@ -208,7 +293,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     "models": {"list": models_list, "fetch": models_fetch},
     "bench": {"list": bench_list, "run": bench_run, "status": bench_status, "report": bench_report},
 }
-COMMANDS: dict[str, Command] = {"info": info, "train": train, "check": check}
+COMMANDS: dict[str, Command] = {"info": info, "measure": measure, "train": train, "check": check}
 
 
 def _group(name: str) -> Command:

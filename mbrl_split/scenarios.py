@@ -9,6 +9,7 @@ model's card), so that a range fits models of different scale.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -150,6 +151,9 @@ SCENARIOS: dict[str, Scenario] = {
 def scenario(name: str | Scenario, **overrides: Any) -> Scenario:
     """The named scenario, with any field replaced.
 
+    The composite fields also take plain data, as a suite or the command line has it: ``reward={"quality": 10}`` and
+    ``channel={"csi": "none"}`` change the named parts, ``context={"noise": [0.1, 1.0]}`` the range of a column.
+
     Raises:
         BadInput: The name or a field is unknown, or a value is out of range.
     """
@@ -159,8 +163,35 @@ def scenario(name: str | Scenario, **overrides: Any) -> Scenario:
         base = SCENARIOS[name]
     else:
         raise BadInput(unknown("scenario", name, SCENARIOS))
-    fields = [f.name for f in dataclasses.fields(Scenario)]
-    for key in overrides:
-        if key not in fields:
-            raise BadInput(unknown("scenario field", key, fields))
-    return dataclasses.replace(base, **overrides)
+    changes = {}
+    for key, value in overrides.items():
+        _known("scenario field", key, Scenario)
+        changes[key] = _part(base, key, value) if isinstance(value, Mapping) else value
+    return dataclasses.replace(base, **changes)
+
+
+def _part(base: Scenario, key: str, changes: Mapping[str, Any]) -> Any:
+    """A composite field with some of its parts replaced."""
+    old = getattr(base, key)
+    if key == "context":
+        columns = {c.name: c for c in old}
+        for name, ends in changes.items():
+            if name not in columns:
+                raise BadInput(unknown("context column", name, columns))
+            try:
+                low, high = (float(x) for x in ends)
+            except (TypeError, ValueError):
+                raise BadInput(f"the range of {name} is [low, high], not {ends!r}") from None
+            columns[name] = dataclasses.replace(columns[name], low=low, high=high)
+        return tuple(columns.values())
+    if not dataclasses.is_dataclass(old) or isinstance(old, type):
+        raise BadInput(f"{key} is a plain value, not {dict(changes)}")
+    for name in changes:
+        _known(f"{key} field", name, type(old))
+    return dataclasses.replace(old, **changes)
+
+
+def _known(what: str, name: str, cls: Any) -> None:
+    fields = [f.name for f in dataclasses.fields(cls)]
+    if name not in fields:
+        raise BadInput(unknown(what, name, fields))

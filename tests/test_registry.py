@@ -1,0 +1,17 @@
+"""Every registered name leads to a class, and an unknown one to a hint."""
+
+import pytest
+
+from mbrl_split import BadInput, registry
+
+KINDS = [registry.SURROGATES, registry.AGENTS, registry.SCHEDULES, registry.ACQUISITIONS]
+
+
+@pytest.mark.parametrize(("kind", "name"), [(k, n) for k in KINDS for n in k])
+def test_every_name_leads_to_a_class(kind: registry.Registry, name: str) -> None:
+    assert isinstance(kind[name], type)
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(BadInput, match=r"unknown surrogate 'ensmble'; did you mean 'ensemble'"):
+        registry.SURROGATES["ensmble"]
