@@ -1,8 +1,62 @@
-"""Agents: reinforcement learners and bandits for discrete actions, usable alone on any Gymnasium environment."""
+"""Agents: reinforcement learners, bandits and a planner for discrete actions, on any Gymnasium environment.
 
+The room stands alone: it needs torch, numpy, gymnasium and safetensors, and nothing else of the library but its errors
+and its registry.
+"""
+
+from mbrl_split.agents.a2c import A2C
+from mbrl_split.agents.bandit import Bandit
 from mbrl_split.agents.base import Agent, Callback, History
+from mbrl_split.agents.callbacks import Callbacks, Checkpoint, StopAt
+from mbrl_split.agents.conformance import check_agent
+from mbrl_split.agents.context_free import UCB1, EpsilonGreedy, SuccessiveElimination, ThompsonSampling
+from mbrl_split.agents.dqn import DQN
 from mbrl_split.agents.finite import NonFinite
+from mbrl_split.agents.gae import gae
+from mbrl_split.agents.learner import Learner
+from mbrl_split.agents.linear import LinTS, LinUCB
+from mbrl_split.agents.logging import CSVWriter, JSONLWriter, ProgressBar, TensorBoardWriter
+from mbrl_split.agents.planner import Plan, Planner, TabularModel
 from mbrl_split.agents.ppo import PPO
+from mbrl_split.agents.presets import preset, preset_run
+from mbrl_split.agents.reinforce import REINFORCE
+from mbrl_split.agents.sb3 import to_sb3
 from mbrl_split.agents.schedules import Constant, Linear
+from mbrl_split.agents.surrogate_bandit import SurrogateBandit
 
-__all__ = ["PPO", "Agent", "Callback", "Constant", "History", "Linear", "NonFinite"]
+__all__ = [
+    "A2C",
+    "DQN",
+    "PPO",
+    "REINFORCE",
+    "UCB1",
+    "Agent",
+    "Bandit",
+    "CSVWriter",
+    "Callback",
+    "Callbacks",
+    "Checkpoint",
+    "Constant",
+    "EpsilonGreedy",
+    "History",
+    "JSONLWriter",
+    "Learner",
+    "LinTS",
+    "LinUCB",
+    "Linear",
+    "NonFinite",
+    "Plan",
+    "Planner",
+    "ProgressBar",
+    "StopAt",
+    "SuccessiveElimination",
+    "SurrogateBandit",
+    "TabularModel",
+    "TensorBoardWriter",
+    "ThompsonSampling",
+    "check_agent",
+    "gae",
+    "preset",
+    "preset_run",
+    "to_sb3",
+]

@@ -94,6 +94,19 @@ class ActorCritic:
             "clip_fraction": policy.clip_fraction,
         }
 
+    def value_gradient(self, batch: dict[str, Array]) -> float:
+        """Write the gradient of the mean squared error of the values, and of nothing else; returns the loss."""
+        if self.device != "cpu":
+            still = dict(batch, advantage=np.zeros_like(batch["advantage"]))
+            losses_ = self.gradient_autograd(still, clip_range=np.inf, clip_range_vf=None, ent_coef=0.0, vf_coef=1.0)
+            return losses_["value_loss"]
+        self.parameters.grad[...] = 0
+        loss, d_values = losses.value_loss(
+            self.critic.forward(batch["obs"])[:, 0], batch["return"], batch["value"], None
+        )
+        self.critic.backward(d_values[:, None])
+        return loss
+
     def gradient_autograd(
         self,
         batch: dict[str, Array],

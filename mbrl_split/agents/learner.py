@@ -127,10 +127,18 @@ class Learner(Agent):
             Refused: A saved environment cannot be continued exactly.
         """
         if total_steps is not None:
-            self._target = self.num_steps + _positive("total_steps", total_steps)
-        if self._stream is not None and self._stream.env is env and not restart:
-            return
-        stream = make_stream(env)
+            _positive("total_steps", total_steps)
+        if self._stream is None or self._stream.env is not env or restart:
+            self._enter(make_stream(env), restart)
+        if total_steps is not None:
+            assert self._stream is not None
+            # Steps come in batches: what the last call took too many is taken off this one, so that n and n are 2n.
+            surplus = self.num_steps - self._target
+            whole = 0 <= surplus < self._stream.num_envs
+            self._target = (self._target if whole else self.num_steps) + total_steps
+
+    def _enter(self, stream: Stream, restart: bool) -> None:
+        """Check the spaces, then continue or reset the environment."""
         for what, mine, theirs in (
             ("observation", self.observation_space, stream.observation_space),
             ("action", self.action_space, stream.action_space),
@@ -210,11 +218,8 @@ class Learner(Agent):
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, device: str = "cpu") -> Self:
-        tree = load_tree(path)
-        if tree.get("agent") != cls.__name__:
-            raise BadInput(f"{path} holds a {tree.get('agent')}, not a {cls.__name__}")
-        observation_space, action_space = (spaces.from_data(tree[f"{k}_space"]) for k in ("observation", "action"))
-        agent = cls(observation_space, action_space, seed=tree["seed"], device=device, **tree["config"])
+        tree = read(path, cls)
+        agent = cls(*spaces_of(tree), seed=tree["seed"], device=device, **tree["config"])
         agent._load(tree)
         return agent
 
@@ -281,10 +286,26 @@ class Learner(Agent):
         return array
 
 
-def _positive(name: str, value: int) -> int:
+def read(path: str | PathLike[str], kind: type) -> dict[str, Any]:
+    """The saved tree of an agent of a given class.
+
+    Raises:
+        BadInput: Nothing readable, or another class.
+    """
+    tree = load_tree(path)
+    if tree.get("agent") != kind.__name__:
+        raise BadInput(f"{path} holds a {tree.get('agent')}, not a {kind.__name__}")
+    return tree
+
+
+def spaces_of(tree: dict[str, Any]) -> tuple[gym.Space[Any], gym.Space[Any]]:
+    """Observation and action space of a saved agent."""
+    return spaces.from_data(tree["observation_space"]), spaces.from_data(tree["action_space"])
+
+
+def _positive(name: str, value: int) -> None:
     if value <= 0 or value != int(value):
         raise BadInput(f"{name} must be a positive whole number, not {value!r}")
-    return int(value)
 
 
 def net_arch(value: Sequence[int]) -> tuple[int, ...]:

@@ -41,6 +41,18 @@ class Parameters:
         self.views = self._named(self.value)
         self.grads = self._named(self.grad)
 
+    def part(self, prefix: str) -> Parameters:
+        """The consecutive parameters whose names begin with ``prefix``, as views of the same memory."""
+        names = [name for name in self.offsets if name.startswith(prefix)]
+        start, end = self.offsets[names[0]][0], self.offsets[names[-1]][1]
+        part = Parameters({}, self.value.dtype)
+        part.offsets = {
+            name: (a - start, b - start, shape) for name, (a, b, shape) in self.offsets.items() if name in names
+        }
+        part.value, part.grad = self.value[start:end], self.grad[start:end]
+        part.views, part.grads = part._named(part.value), part._named(part.grad)
+        return part
+
     def _named(self, flat: Array) -> dict[str, Array]:
         return {name: flat[a:b].reshape(shape) for name, (a, b, shape) in self.offsets.items()}
 

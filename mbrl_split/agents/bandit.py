@@ -1,0 +1,204 @@
+"""What all bandits share: immediate rewards, the tables of what was pulled, propensities, and the learning loop."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mbrl_split.agents import categorical
+from mbrl_split.agents.config import require
+from mbrl_split.agents.finite import check_finite
+from mbrl_split.agents.learner import Learner
+from mbrl_split.agents.vector import Stream
+from mbrl_split.errors import BadInput
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class BanditConfig:
+    """Settings of every bandit.
+
+    Attributes:
+        n_steps: Steps of every sub-environment between updates; within them the rule does not change.
+        keep_log: Keep every (context, arm, reward, propensity) in :attr:`Bandit.log`, for off-policy evaluation.
+        propensity_draws: Draws that estimate the propensities of a rule without a closed form.
+    """
+
+    n_steps: int = 1
+    keep_log: bool = False
+    propensity_draws: int = 1000
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__.removesuffix("Config")
+        require(self.n_steps > 0, name, "n_steps", self.n_steps, "a positive whole number")
+        require(self.propensity_draws > 0, name, "propensity_draws", self.propensity_draws, "a positive whole number")
+
+
+class Bandit(Learner):
+    """Maximises the immediate reward of an arm (an action), given a context (an observation) or none.
+
+    Learns from any environment by ``learn``, as the other agents do, or by hand: ``arms = act(contexts)``, then
+    ``observe(contexts, arms, rewards)``. Everything is float64; only the arm that was pulled is updated; ties are
+    broken at random from the agent's own generator.
+
+    Attributes:
+        log: If ``keep_log``: (context (d,), arm, reward, propensity) of every pull that ``learn`` made, arms from 0.
+    """
+
+    Config = BanditConfig
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        *,
+        seed: int | None = None,
+        device: str = "cpu",
+        **config: Any,
+    ) -> None:
+        super().__init__(observation_space, action_space, seed=seed, device=device, **config)
+        self.log: list[tuple[Array, int, float, float]] = []
+        self._contexts: list[Array] = []
+        self._arms: list[Array] = []
+        self._rewards: list[Array] = []
+
+    @abstractmethod
+    def scores(self, contexts: Array, rng: np.random.Generator | None) -> Array:
+        """What the rule maximises, (n, A) for contexts (n, d); ``rng`` None asks for the deterministic best guess.
+
+        An infinite score means: never tried, take me first.
+        """
+
+    @abstractmethod
+    def _learn(self, contexts: Array, arms: Array, rewards: Array) -> None:
+        """Take in pulls: contexts (n, d), arms (n,) from 0, rewards (n,)."""
+
+    def observe(self, contexts: ArrayLike, arms: ArrayLike, rewards: ArrayLike) -> None:
+        """Learn from pulls made elsewhere: one context or n of them, and as many arms and rewards.
+
+        Raises:
+            BadInput: The lengths disagree, or an arm does not exist.
+            NonFinite: A reward is not finite.
+        """
+        rows, _ = self._observations.batch(contexts)
+        index = np.atleast_1d(np.asarray(arms, dtype=np.int64)) - self._action_start
+        reward = np.atleast_1d(np.asarray(rewards, dtype=np.float64))
+        if not (len(rows) == len(index) == len(reward)):
+            raise BadInput(f"{len(rows)} contexts, {len(index)} arms and {len(reward)} rewards; the numbers must agree")
+        if index.size and (index.min() < 0 or index.max() >= self.n_actions):
+            raise BadInput(f"an arm lies outside {self.action_space}")
+        check_finite("the reward", reward, self.num_steps)
+        self._learn(rows.astype(np.float64), index, reward)
+
+    def propensities(self, contexts: ArrayLike, mask: ArrayLike | None = None) -> Array:
+        """Probability that the rule now takes each arm, (n, A); estimated by ``propensity_draws`` where it draws."""
+        rows, _ = self._observations.batch(contexts)
+        return self._propensities(rows.astype(np.float64), self._mask(mask, len(rows)))
+
+    def _propensities(self, contexts: Array, mask: Array | None) -> Array:
+        # A fixed generator of its own: asking for propensities moves nothing else.
+        rng = np.random.default_rng(0)
+        n = len(contexts)
+        counts = np.zeros((n, self.n_actions))
+        for _ in range(self.config.propensity_draws):
+            counts[np.arange(n), random_best(self.scores(contexts, rng), mask, rng)] += 1
+        return np.asarray(counts / self.config.propensity_draws)
+
+    def _choose(self, rows: Array, mask: Array | None, deterministic: bool, rng: np.random.Generator) -> Array:
+        contexts = rows.astype(np.float64)
+        if deterministic:
+            return categorical.best(self.scores(contexts, None), mask)
+        return random_best(self.scores(contexts, rng), mask, rng)
+
+    def _begin(self, stream: Stream) -> None:
+        pass
+
+    def _collect_step(self, stream: Stream) -> None:
+        obs, mask = stream.obs, stream.mask
+        propensities = self._propensities(obs.astype(np.float64), mask) if self.config.keep_log else None
+        arms = self._choose(obs, mask, False, self._rng["policy"])
+        step = self._advance(stream, arms)
+        live = step.live
+        if not live.any():
+            return
+        self._contexts.append(obs[live].astype(np.float64))
+        self._arms.append(arms[live])
+        self._rewards.append(step.reward[live])
+        if propensities is not None:
+            taken = propensities[np.arange(len(arms)), arms]
+            self.log += [(obs[i], int(arms[i]), float(step.reward[i]), float(taken[i])) for i in np.flatnonzero(live)]
+
+    @property
+    def update_due(self) -> bool:
+        return bool(len(self._arms) >= self.config.n_steps)
+
+    def update(self) -> dict[str, float]:
+        """Take in the pulls since the last update; {} if there were none."""
+        if not self._arms:
+            return {}
+        contexts, arms, rewards = (np.concatenate(x) for x in (self._contexts, self._arms, self._rewards))
+        self._forget_pulls()
+        self._learn(contexts, arms, rewards)
+        return self._record({"train/reward": float(rewards.mean())})
+
+    def _forget_pulls(self) -> None:
+        self._contexts, self._arms, self._rewards = [], [], []
+
+    def on_source_changed(self, version: int) -> None:
+        """The pulls that wait for an update are dropped; what was learned before stays (its rewards are not kept)."""
+        self.source_version = version
+        self._forget_pulls()
+
+    def _state(self) -> dict[str, Any]:
+        log = {
+            "contexts": np.array([r[0] for r in self.log]),
+            "arms": np.array([r[1] for r in self.log], dtype=np.int64),
+            "rewards": np.array([r[2] for r in self.log]),
+            "propensities": np.array([r[3] for r in self.log]),
+        }
+        return {"contexts": self._contexts, "arms": self._arms, "rewards": self._rewards, "log": log}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._contexts, self._arms, self._rewards = state["contexts"], state["arms"], state["rewards"]
+        log = state["log"]
+        columns = (log["contexts"], log["arms"].tolist(), log["rewards"].tolist(), log["propensities"].tolist())
+        self.log = list(zip(*columns, strict=True))
+
+
+class ArmTable:
+    """Pulls, mean reward and sum of squared deviations of every arm (Welford's update)."""
+
+    def __init__(self, n_arms: int) -> None:
+        self.pulls, self.means, self.squares = np.zeros(n_arms), np.zeros(n_arms), np.zeros(n_arms)
+
+    def add(self, arms: Array, rewards: Array) -> None:
+        """Take in pulls, in order."""
+        for arm, reward in zip(arms.tolist(), rewards.tolist(), strict=True):
+            self.pulls[arm] += 1
+            shift = reward - self.means[arm]
+            self.means[arm] += shift / self.pulls[arm]
+            self.squares[arm] += shift * (reward - self.means[arm])
+
+    def state(self) -> dict[str, Any]:
+        return {"pulls": self.pulls, "means": self.means, "squares": self.squares}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.pulls, self.means, self.squares = state["pulls"], state["means"], state["squares"]
+
+
+def is_best(scores: Array, mask: Array | None) -> Array:
+    """Where the allowed scores are largest, (n, A)."""
+    allowed = scores if mask is None else np.where(mask, scores, -np.inf)
+    best = allowed == allowed.max(axis=1, keepdims=True)
+    return np.asarray(best if mask is None else best & mask)
+
+
+def random_best(scores: Array, mask: Array | None, rng: np.random.Generator) -> Array:
+    """The allowed index with the largest score, ties broken at random, per row."""
+    return categorical.sample(is_best(scores, mask).astype(np.float64), rng)

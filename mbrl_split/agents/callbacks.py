@@ -1,0 +1,52 @@
+"""Callbacks: several in one, checkpoints, stopping early."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import numpy as np
+
+from mbrl_split.agents.base import Agent, Callback
+
+
+class Callbacks:
+    """Several callbacks as one, in order; learning stops when any of them says so (all of them are called)."""
+
+    def __init__(self, *callbacks: Callback) -> None:
+        self.callbacks = callbacks
+
+    def __call__(self, agent: Agent, record: dict[str, float]) -> bool:
+        stops = [callback(agent, record) for callback in self.callbacks]
+        return any(stops)
+
+
+class Checkpoint:
+    """Saves the agent whenever at least ``every`` environment steps have passed, always to the same folder.
+
+    A killed process leaves the previous checkpoint whole. To go on: ``load``, then ``learn`` the remaining steps.
+    """
+
+    def __init__(self, path: str | PathLike[str], every: int) -> None:
+        self.path, self.every = path, every
+        self._next = every
+
+    def __call__(self, agent: Agent, record: dict[str, float]) -> None:
+        if record["step"] >= self._next:
+            agent.save(self.path)
+            self._next = (int(record["step"]) // self.every + 1) * self.every
+
+
+class StopAt:
+    """Stops when the mean of the last ``window`` values of a scalar reaches a threshold.
+
+    The scalar must be one that is measured on the true reward if the agent learns from a surrogate.
+    """
+
+    def __init__(self, threshold: float, scalar: str = "episode/return", window: int = 10) -> None:
+        self.threshold, self.scalar, self.window = threshold, scalar, window
+        self._values: list[float] = []
+
+    def __call__(self, agent: Agent, record: dict[str, float]) -> bool:
+        if self.scalar in record:
+            self._values = [*self._values, record[self.scalar]][-self.window :]
+        return len(self._values) == self.window and float(np.mean(self._values)) >= self.threshold

@@ -1,0 +1,126 @@
+"""Contextual bandits with a linear model per arm: LinUCB and LinTS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from mbrl_split.agents.bandit import Bandit, BanditConfig, is_best
+from mbrl_split.agents.config import require
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class LinearConfig(BanditConfig):
+    """Settings of both linear bandits.
+
+    Attributes:
+        alpha: LinUCB: width of the bonus, in deviations. LinTS: scale of the posterior's deviation.
+        l2_lambda: Ridge penalty λ on every coefficient, the intercept included.
+        intercept: Add a constant feature.
+        scale: Map coordinates with finite bounds to [−1, 1]; one λ then suits them all. The others stay as they are.
+    """
+
+    alpha: float = 1.0
+    l2_lambda: float = 1.0
+    intercept: bool = True
+    scale: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = type(self).__name__
+        require(self.alpha >= 0, name, "alpha", self.alpha, "non-negative")
+        require(self.l2_lambda > 0, name, "l2_lambda", self.l2_lambda, "positive")
+
+
+class LinearBandit(Bandit):
+    """Ridge regression of the reward on the context, for each arm on its own: V_a = λI + Σxxᵀ, b_a = Σr·x."""
+
+    Config = LinearConfig
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        *,
+        seed: int | None = None,
+        device: str = "cpu",
+        **config: Any,
+    ) -> None:
+        super().__init__(observation_space, action_space, seed=seed, device=device, **config)
+        size = self._observations.size
+        self._centre, self._half = np.zeros(size), np.ones(size)
+        if self.config.scale and isinstance(observation_space, gym.spaces.Box):
+            low, high = (
+                np.asarray(b, dtype=np.float64).reshape(-1) for b in (observation_space.low, observation_space.high)
+            )
+            # Bounds that are merely the largest float32 count as none.
+            bounded = (np.abs(low) < 1e30) & (np.abs(high) < 1e30) & (high > low)
+            self._centre[bounded] = (low[bounded] + high[bounded]) / 2
+            self._half[bounded] = (high[bounded] - low[bounded]) / 2
+        d = size + self.config.intercept
+        self.precision = np.tile(self.config.l2_lambda * np.eye(d), (self.n_actions, 1, 1))
+        self.moment = np.zeros((self.n_actions, d))
+        self._solve()
+
+    def _solve(self) -> None:
+        self.covariance = np.linalg.inv(self.precision)
+        self.coefficients = np.einsum("aij,aj->ai", self.covariance, self.moment)
+
+    def features(self, contexts: Array) -> Array:
+        """Rows of the regression, (n, d)."""
+        x = (contexts - self._centre) / self._half
+        return np.asarray(np.hstack([x, np.ones((len(x), 1))]) if self.config.intercept else x)
+
+    def means(self, contexts: Array) -> Array:
+        """Predicted rewards, (n, A)."""
+        return np.asarray(self.features(contexts) @ self.coefficients.T)
+
+    def widths(self, contexts: Array) -> Array:
+        """√(xᵀV⁻¹x), (n, A); ‖x‖/√λ for an arm that was never pulled."""
+        x = self.features(contexts)
+        return np.asarray(np.sqrt(np.einsum("ni,aij,nj->na", x, self.covariance, x)))
+
+    def _learn(self, contexts: Array, arms: Array, rewards: Array) -> None:
+        x = self.features(contexts)
+        for arm in np.unique(arms):
+            rows = arms == arm
+            self.precision[arm] += x[rows].T @ x[rows]
+            self.moment[arm] += x[rows].T @ rewards[rows]
+        self._solve()
+
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "precision": self.precision, "moment": self.moment}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        super()._restore(state)
+        self.precision, self.moment = state["precision"], state["moment"]
+        self._solve()
+
+
+class LinUCB(LinearBandit):
+    """The arm with the largest xᵀθ + α·√(xᵀV⁻¹x) (Li et al., 2010, the disjoint model)."""
+
+    def scores(self, contexts: Array, rng: np.random.Generator | None) -> Array:
+        means = self.means(contexts)
+        return means if rng is None else means + self.config.alpha * self.widths(contexts)
+
+    def _propensities(self, contexts: Array, mask: Array | None) -> Array:
+        best = is_best(self.scores(contexts, np.random.default_rng(0)), mask)
+        return np.asarray(best / best.sum(axis=1, keepdims=True))
+
+
+class LinTS(LinearBandit):
+    """The arm with the largest xᵀθ̃, θ̃ ~ N(θ, α²·V⁻¹) drawn for every context (Agrawal and Goyal, 2013)."""
+
+    def scores(self, contexts: Array, rng: np.random.Generator | None) -> Array:
+        means = self.means(contexts)
+        if rng is None:
+            return means
+        # xᵀθ̃ of one context and one arm is normal; contexts and arms have draws of their own.
+        return np.asarray(means + self.config.alpha * self.widths(contexts) * rng.standard_normal(means.shape))

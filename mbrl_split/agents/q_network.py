@@ -1,0 +1,117 @@
+"""Action values, their target network, and the gradient of the Q-learning loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbrl_split.agents import categorical
+from mbrl_split.agents.networks import MLP, Activation, Parameters
+from mbrl_split.agents.replay import Batch
+
+Array = NDArray[Any]
+
+
+class QNetwork:
+    """A perceptron from observations to one value per action, with a lagging copy of itself.
+
+    With ``dueling`` the head gives one value and A advantages, Q = V + a − mean(a).
+
+    Args:
+        size: Length of an observation.
+        n_actions: A.
+        hidden: Units of the hidden layers.
+        activation: ``"relu"`` or ``"tanh"``.
+        rng: Draws the initial weights.
+        dueling: See above.
+        device: On ``"cpu"`` the gradient is written out in numpy; elsewhere torch's autograd computes it.
+        dtype: float64 in numerical checks.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        n_actions: int,
+        hidden: tuple[int, ...],
+        activation: Activation,
+        rng: np.random.Generator,
+        *,
+        dueling: bool = False,
+        device: str = "cpu",
+        dtype: Any = np.float32,
+    ) -> None:
+        sizes = (size, *hidden, n_actions + dueling)
+        shapes = MLP.shapes("q", sizes)
+        self.parameters, self.target_parameters = Parameters(shapes, dtype), Parameters(shapes, dtype)
+        self.online = MLP("q", sizes, self.parameters, activation=activation, rng=rng)
+        self.lagging = MLP("q", sizes, self.target_parameters, activation=activation)
+        self.dueling, self.device = dueling, device
+        self.update_target(1.0)
+
+    def __call__(self, obs: Array) -> Array:
+        """Q of encoded observations, (n, A)."""
+        return self._values(self.online(obs))
+
+    def _values(self, head: Array) -> Array:
+        if not self.dueling:
+            return head
+        advantages = head[:, 1:]
+        return np.asarray(head[:, :1] + advantages - advantages.mean(axis=1, keepdims=True))
+
+    def update_target(self, tau: float) -> None:
+        """Mix a share ``tau`` of the online network into the lagging one."""
+        if tau == 1.0:
+            self.target_parameters.value[...] = self.parameters.value
+        else:
+            self.target_parameters.value += tau * (self.parameters.value - self.target_parameters.value)
+
+    def targets(self, batch: Batch, *, double: bool) -> Array:
+        """Σγ^i·r_i + γ^k·Q'(s', a*), (b,).
+
+        a* is the best *allowed* action in s', by the online network (double) or by the lagging one itself.
+        """
+        lagging = self._values(self.lagging(batch.next_obs))
+        chooser = self(batch.next_obs) if double else lagging
+        chosen = lagging[np.arange(len(lagging)), categorical.best(chooser, batch.next_mask)]
+        # By selection: a value that overflowed beyond a terminal state must not count, not even as 0·∞.
+        bootstrap = np.where(batch.discount > 0, batch.discount * chosen, 0.0)
+        return (batch.reward + bootstrap).astype(self.parameters.value.dtype)
+
+    def gradient(self, obs: Array, actions: Array, targets: Array) -> tuple[float, float]:
+        """Write the gradient of the mean Huber loss (δ = 1) into ``parameters.grad``.
+
+        Returns:
+            The loss and the mean value of the actions taken.
+        """
+        if self.device != "cpu":
+            return self.gradient_autograd(obs, actions, targets)
+        n = len(actions)
+        rows = np.arange(n)
+        q = self._values(self.online.forward(obs))
+        chosen = q[rows, actions]
+        error = chosen - targets
+        size = np.abs(error)
+        loss = np.where(size < 1, 0.5 * error * error, size - 0.5).mean()
+        d_q = np.zeros_like(q)
+        d_q[rows, actions] = np.clip(error, -1, 1) / n
+        if self.dueling:
+            total = d_q.sum(axis=1, keepdims=True)
+            d_q = np.concatenate([total, d_q - total / q.shape[1]], axis=1)
+        self.online.backward(d_q)
+        return float(loss), float(chosen.mean())
+
+    def gradient_autograd(self, obs: Array, actions: Array, targets: Array) -> tuple[float, float]:
+        """:meth:`gradient` by torch's autograd on ``device``."""
+        import torch
+
+        flat = torch.from_numpy(self.parameters.value).to(self.device).clone().requires_grad_()
+        x, a, y = (torch.from_numpy(np.ascontiguousarray(v)).to(self.device) for v in (obs, actions, targets))
+        head = self.online.torch(flat, x)
+        q = head[:, :1] + head[:, 1:] - head[:, 1:].mean(dim=1, keepdim=True) if self.dueling else head
+        chosen = q.gather(1, a[:, None])[:, 0]
+        loss = torch.nn.functional.smooth_l1_loss(chosen, y)
+        (gradient,) = torch.autograd.grad(loss, flat)
+        self.parameters.grad[...] = gradient.cpu().numpy()
+        return loss.item(), chosen.mean().item()
