@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mbrl_split.errors import BadInput
+from mbrl_split.surrogates import storage
 from mbrl_split.surrogates.bayesian_linear import BayesianLinear
 from mbrl_split.surrogates.network import StackedNetwork, train
 from mbrl_split.surrogates.prediction import Array
@@ -111,11 +112,13 @@ class MLPSurrogate(WarpedSurrogate):
     def _draw(self, c: Array, n: int, rng: np.random.Generator) -> Array:
         return self._head.draw(self._features(c), n, rng)
 
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def _files(self) -> dict[str, bytes]:
         hyper = np.array([self._head.log_precision, self._head.log_noise])
-        return {**self._network.arrays(), "head.mean": self._head.mean, "head.root": self._head.root, "hyper": hyper}
+        head = {"head.mean": self._head.mean, "head.root": self._head.root, "hyper": hyper}
+        return {"model.safetensors": storage.pack({**self._network.arrays(), **head})}
 
-    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+    def _restore(self, files: dict[str, bytes]) -> None:
+        arrays = storage.unpack(files["model.safetensors"])
         self._network = self._new_network(len(self._scaler.centre))
         self._network.restore(arrays)
         hyper = arrays["hyper"]

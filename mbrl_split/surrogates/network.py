@@ -109,10 +109,12 @@ def train(
     """
     parameters = network.parameters
     device = parameters[0].device
-    as_tensor = lambda a: torch.from_numpy(np.asarray(a, dtype=np.float32)).to(device)  # noqa: E731
-    x_all, z_all, w_all, h_all = as_tensor(x), as_tensor(z), as_tensor(weights), as_tensor(held_out)
+    x_all, z_all, w_all, h_all = (
+        torch.from_numpy(np.asarray(a, dtype=np.float32)).to(device) for a in (x, z, weights, held_out)
+    )
     groups: list[dict[str, Any]] = [{"params": network.weights}, {"params": network.biases, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)  # type: ignore[no-untyped-call]
+    make_optimizer: Any = torch.optim.AdamW  # untyped in torch
+    optimizer = make_optimizer(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
     generator = torch.Generator().manual_seed(seed)
     n = len(x_all)
     batches = [slice(None)] if n <= batch_size else []

@@ -40,7 +40,7 @@ class NoiseModel:
         psi = _features(c, mean)
         width = psi.shape[1]
         prior_mean, precision = np.zeros(width + 1), np.full(width + 1, 10.0)
-        prior_mean[0] = np.log(max(float(np.mean(residuals**2 / base)) if len(residuals) else 0.1, 1e-12))
+        prior_mean[0] = np.log(max(float(np.mean(residuals**2 / base)), 1e-12)) if len(residuals) else 0.0
         precision[0], precision[-1] = 0.1, 4.0  # the last parameter is log inflation
 
         def objective(theta: Array) -> tuple[float, Array]:
@@ -53,8 +53,11 @@ class NoiseModel:
             gradient = np.append(psi.T @ (pull * noise), 2 * np.sum(pull * spread)) + precision * gap
             return float(value), gradient
 
-        found = optimize.minimize(objective, prior_mean, jac=True, method="L-BFGS-B", options={"maxiter": 200})
-        return cls(found.x[:-1], float(np.exp(np.clip(found.x[-1], -1.5, 1.5))))
+        # Residuals cannot tell a modest mean from a noisy target; an inflation below one would let noise pass for
+        # knowledge.
+        bounds = [(None, None)] * width + [(0.0, 1.5)]
+        found = optimize.minimize(objective, prior_mean, jac=True, method="L-BFGS-B", bounds=bounds)
+        return cls(found.x[:-1], float(np.exp(found.x[-1])))
 
     def variance(self, c: Array, mean: Array, base: Array) -> Array:
         """Latent noise variance (n,) at coordinates ``c`` (n, d) with predicted latent means (n,)."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from mbrl_split.columns import Column, check_rows
 from mbrl_split.errors import BadInput
@@ -115,13 +116,25 @@ def held_out(groups: NDArray[np.int64], fraction: float, seed: int) -> NDArray[n
     labels, inverse = np.unique(groups, return_inverse=True)
     if len(labels) < 10:
         return np.zeros(len(groups), dtype=bool)
-    chosen = _hash(labels, seed) < fraction
+    chosen = hashed_uniform(labels, seed) < fraction
     if not chosen.any():
-        chosen[np.argmin(_hash(labels, seed))] = True
+        chosen[np.argmin(hashed_uniform(labels, seed))] = True
     return np.asarray(chosen[inverse])
 
 
-def _hash(labels: NDArray[np.int64], seed: int) -> Array:
+def bootstrap_counts(groups: NDArray[np.int64], members: int, seed: int) -> NDArray[np.float64]:
+    """How often each row occurs in each member's bootstrap, (members, n): whole groups, Poisson(1) each.
+
+    Like :func:`held_out` by a hash, so that what a member has never seen it never sees later. A member that would see
+    nothing sees everything.
+    """
+    steps = stats.poisson.cdf(np.arange(8), 1.0)
+    counts = np.array([np.searchsorted(steps, hashed_uniform(groups, seed + 7919 * (k + 1))) for k in range(members)])
+    counts[counts.sum(axis=1) == 0] = 1
+    return counts.astype(np.float64)
+
+
+def hashed_uniform(labels: NDArray[np.int64], seed: int) -> Array:
     """Uniform numbers in [0, 1) from integers (the finaliser of splitmix64)."""
     with np.errstate(over="ignore"):
         z = labels.astype(np.uint64) + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) % 2**64)

@@ -18,7 +18,9 @@ from scipy.spatial.distance import cdist
 
 from mbrl_split.surrogates.prediction import Array, Prediction
 
-_SCALES = (np.inf, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)  # of the targets' root mean square
+_SCALES = (np.inf, 3.0, 1.0, 0.3, 0.1, 0.05)
+# In units of the targets' root mean square. Smaller ones can be likelier still, but spend the rows on telling harmless
+# from more harmless, and decisions are made in the target's own unit.
 _POSTERIOR_NODES, _POSTERIOR_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 _POSTERIOR_WEIGHTS = _POSTERIOR_WEIGHTS / _POSTERIOR_WEIGHTS.sum()
 

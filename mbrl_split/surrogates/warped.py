@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class WarpedSurrogate(Surrogate):
     Inputs become dimensionless coordinates, targets are warped (:class:`~mbrl_split.surrogates.warp.Warp`). Noise, the
     shape of its distribution and a factor on the epistemic part are learned from the subclass's honest predictions.
 
-    Subclasses implement ``_learn``, ``_latent``, ``_draw`` on coordinates and latent targets, and ``_arrays`` and
+    Subclasses implement ``_learn``, ``_latent``, ``_draw`` on coordinates and latent targets, and ``_files`` and
     ``_restore`` for their weights. They never override what is implemented here.
 
     Args:
@@ -95,12 +96,12 @@ class WarpedSurrogate(Surrogate):
         """``n`` joint draws of the latent mean function, (n, len(c))."""
 
     @abstractmethod
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        """The fitted weights by name."""
+    def _files(self) -> dict[str, bytes]:
+        """The fitted weights: contents by file name."""
 
     @abstractmethod
-    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """The inverse of :meth:`_arrays`."""
+    def _restore(self, files: dict[str, bytes]) -> None:
+        """The inverse of :meth:`_files`; rows, scalers and noise are already in place."""
 
     # What every subclass shares
 
@@ -167,9 +168,14 @@ class WarpedSurrogate(Surrogate):
         return self._warp.noisy_mean(z, np.broadcast_to(noise, z.shape), self._shape)[0]
 
     def clone(self, *, seed: int | None = None) -> Self:
-        return type(self)(**{**self.config(), **({} if seed is None else {"seed": seed})})
+        return type(self)(**{**self._settings, **({} if seed is None else {"seed": seed})})
 
     def config(self) -> dict[str, Any]:
+        for name, value in self._settings.items():
+            try:
+                json.dumps(value)
+            except TypeError:
+                raise BadInput(f"{name} = {value!r} is not plain data, so this surrogate cannot be saved") from None
         return dict(self._settings)
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -186,7 +192,7 @@ class WarpedSurrogate(Surrogate):
             "noise.weights": self._noise.weights,
             "shape.nodes": self._shape.nodes,
         }
-        files = {"shared.safetensors": storage.pack(shared), "model.safetensors": storage.pack(self._arrays())}
+        files = {"shared.safetensors": storage.pack(shared), **self._files()}
         storage.write(path, type(self).__name__, state, files)
 
     @classmethod
@@ -201,7 +207,7 @@ class WarpedSurrogate(Surrogate):
         self._warp = Warp(**state["warp"])
         self._noise = NoiseModel(shared["noise.weights"], state["inflation"])
         self._shape = Shape(shared["shape.nodes"])
-        self._restore(storage.unpack(files["model.safetensors"]))
+        self._restore(files)
         return self
 
     def _coordinates(self, X: ArrayLike) -> Array:

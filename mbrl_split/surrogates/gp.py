@@ -1,0 +1,175 @@
+"""Gaussian process regression: the most a few hundred rows can say."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+from scipy.spatial.distance import cdist
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
+
+from mbrl_split.errors import BadInput
+from mbrl_split.surrogates import storage
+from mbrl_split.surrogates.noise import NoiseModel
+from mbrl_split.surrogates.prediction import Array
+from mbrl_split.surrogates.rows import hashed_uniform
+from mbrl_split.surrogates.warped import Honest, Latent, WarpedSurrogate
+
+_CHUNK = 4096  # rows predicted at once, which bounds the memory of the cross-covariance
+
+
+class GPSurrogate(WarpedSurrogate):
+    """A Gaussian process with a Matérn-5/2 kernel, one length scale per coordinate, a linear trend, and uneven noise.
+
+    ``fit`` maximises scikit-learn's marginal likelihood with even noise (plus the known errors of the rows) on at most
+    ``hyper_rows`` rows; learns from the leave-one-group-out residuals where the noise is large; and conditions on at
+    most ``max_rows`` rows with that noise. The epistemic part is the posterior of the noise-free function. ``update``
+    conditions again with all hyper-parameters and the noise kept: exact, and far cheaper than a fit.
+
+    Costs grow with the cube of the rows: beyond ``max_rows`` a fixed subset of the groups is conditioned on; take the
+    ensemble then.
+
+    Args:
+        hyper_rows: Most rows for the hyper-parameters.
+        max_rows: Most rows to condition on.
+        restarts: Random restarts of the hyper-parameter search.
+        warp: See :class:`~mbrl_split.surrogates.warped.WarpedSurrogate`.
+        seed: Of the restarts and the subsets.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.random.default_rng(0).random((60, 2))
+        >>> surrogate = GPSurrogate().fit(X, np.sin(3 * X[:, 0]) + X[:, 1])
+        >>> bool(abs(surrogate.predict([[0.5, 0.5]]).mean[0] - 1.4975) < 0.01)
+        True
+    """
+
+    def __init__(
+        self,
+        *,
+        hyper_rows: int = 1000,
+        max_rows: int = 3000,
+        restarts: int = 1,
+        warp: Literal["auto", "none"] = "auto",
+        seed: int = 0,
+    ) -> None:
+        if min(hyper_rows, max_rows) < 1 or restarts < 0:
+            raise BadInput("hyper_rows and max_rows are at least 1, restarts at least 0")
+        settings = {"hyper_rows": hyper_rows, "max_rows": max_rows, "restarts": restarts}
+        super().__init__(warp=warp, seed=seed, settings=settings)
+        self._hyper: Array  # amplitude², trend², d length scales, even noise variance
+        self._row_noise: NoiseModel
+        self._c: Array
+        self._factor: Array  # lower Cholesky factor of the rows' covariance, noise included
+        self._weights: Array  # inverse covariance times targets
+
+    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> Honest:
+        if not warm:
+            rows = self._subset(groups, self._settings["hyper_rows"])
+            self._hyper = self._search(c[rows], z[rows], known[rows])
+        rows = self._subset(groups, self._settings["max_rows"])
+        c, z, known, groups = c[rows], z[rows], known[rows], groups[rows]
+        # Even noise first: its honest means tell where the noise is large. Then again with the uneven noise.
+        even = np.full(len(z), self._hyper[-1])
+        first = self._condition(c, z, known + even, groups)
+        if not warm:
+            # The known errors explain part of the residuals, as does the uncertainty of the mean.
+            self._row_noise = NoiseModel.fit(c, first.mean, first.variance + known, z - first.mean, even)
+        noise = self._row_noise.variance(c, first.mean, even)
+        return Honest(rows, self._condition(c, z, known + noise, groups))
+
+    def _subset(self, groups: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+        """At most ``most`` rows: whole groups in the order of a hash, so that a subset stays while rows are added."""
+        if len(groups) <= most:
+            return np.arange(len(groups))
+        return np.sort(np.argsort(hashed_uniform(groups, self.seed), kind="stable")[:most])
+
+    def _search(self, c: Array, z: Array, known: Array) -> Array:
+        """Hyper-parameters of greatest marginal likelihood."""
+        d = c.shape[1]
+        kernel = (
+            ConstantKernel(1.0, (1e-4, 1e2)) * Matern(np.full(d, 1.5), (0.15, 20.0), nu=2.5)
+            + ConstantKernel(0.1, (1e-6, 1e1)) * DotProduct(1.0, "fixed")
+            + WhiteKernel(0.1, (1e-7, 1e1))
+        )
+        model = GaussianProcessRegressor(
+            kernel, alpha=known + 1e-9, n_restarts_optimizer=self._settings["restarts"], random_state=self.seed
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a hyper-parameter at its bound is an answer
+            fitted = model.fit(c, z).kernel_
+        smooth, trend, white = fitted.k1.k1, fitted.k1.k2, fitted.k2
+        scales = np.broadcast_to(smooth.k2.length_scale, d)
+        return np.array([smooth.k1.constant_value, trend.k1.constant_value, *scales, white.noise_level])
+
+    def _kernel(self, a: Array, b: Array) -> Array:
+        """Prior covariance of the noise-free function, (len(a), len(b))."""
+        scales = self._hyper[2:-1]
+        r = np.sqrt(5.0) * cdist(a / scales, b / scales)
+        return np.asarray(self._hyper[0] * (1 + r + r**2 / 3) * np.exp(-r) + self._hyper[1] * (1 + a @ b.T))
+
+    def _condition(self, c: Array, z: Array, noise: Array, groups: NDArray[np.int64]) -> Latent:
+        """Condition on the rows, and predict each from all rows but its group's.
+
+        With P the inverse covariance, the prediction for a group G from the others is z_G − P_GG⁻¹ (P z)_G with
+        covariance P_GG⁻¹, noise included (Rasmussen & Williams 2006, section 5.4.2, by blocks).
+        """
+        covariance = self._kernel(c, c)
+        covariance[np.diag_indices_from(covariance)] += noise + 1e-8 * (self._hyper[0] + self._hyper[1])
+        self._c, self._factor = c, np.tril(linalg.cholesky(covariance, lower=True))
+        precision, _ = linalg.lapack.dpotri(self._factor, lower=1)
+        precision = np.tril(precision) + np.tril(precision, -1).T
+        self._weights = precision @ z
+        mean, variance = np.empty_like(z), np.empty_like(z)
+        order = np.argsort(groups, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+            if len(rows) == 1:
+                i = rows[0]
+                mean[i] = z[i] - self._weights[i] / precision[i, i]
+                variance[i] = 1 / precision[i, i]
+            else:
+                block = linalg.inv(precision[np.ix_(rows, rows)])
+                mean[rows] = z[rows] - block @ self._weights[rows]
+                variance[rows] = np.diag(block)
+        return Latent(mean, np.maximum(variance - noise, 0.0), np.full(len(z), self._hyper[-1]))
+
+    def _latent(self, c: Array) -> Latent:
+        mean, variance = np.empty(len(c)), np.empty(len(c))
+        for start in range(0, len(c), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            cross = self._kernel(self._c, c[part])
+            mean[part] = cross.T @ self._weights
+            explained = linalg.solve_triangular(self._factor, cross, lower=True, check_finite=False)
+            prior = self._hyper[0] + self._hyper[1] * (1 + np.sum(c[part] ** 2, axis=1))
+            variance[part] = np.maximum(prior - np.sum(explained**2, axis=0), 0.0)
+        return Latent(mean, variance, np.full(len(c), self._hyper[-1]))
+
+    def _draw(self, c: Array, n: int, rng: np.random.Generator) -> Array:
+        cross = self._kernel(self._c, c)
+        explained = linalg.solve_triangular(self._factor, cross, lower=True, check_finite=False)
+        covariance = self._kernel(c, c) - explained.T @ explained
+        # An eigendecomposition, since rows may repeat and the covariance then has no Cholesky factor.
+        eigenvalues, vectors = linalg.eigh(covariance)
+        root = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
+        return np.asarray(cross.T @ self._weights + rng.standard_normal((n, len(c))) @ root.T)
+
+    def _files(self) -> dict[str, bytes]:
+        arrays = {
+            "hyper": self._hyper,
+            "row_noise": np.append(self._row_noise.weights, self._row_noise.inflation),
+            "c": self._c,
+            "factor": self._factor,
+            "weights": self._weights,
+        }
+        return {"model.safetensors": storage.pack(arrays)}
+
+    def _restore(self, files: dict[str, bytes]) -> None:
+        arrays = storage.unpack(files["model.safetensors"])
+        self._hyper, self._c = arrays["hyper"], arrays["c"]
+        self._factor, self._weights = arrays["factor"], arrays["weights"]
+        self._row_noise = NoiseModel(arrays["row_noise"][:-1], float(arrays["row_noise"][-1]))
