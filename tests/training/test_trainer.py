@@ -165,9 +165,14 @@ def test_audits_are_paid_noticed_and_learnt_from(tmp_path):
     assert audits[0]["residual"] == pytest.approx(np.mean(z))
 
 
-@pytest.mark.parametrize("acquisition", [RandomAcquisition(), UCB(), Thompson(), IntegratedVariance(candidates=64)])
 @pytest.mark.parametrize(
-    "schedule", [Doubling(512), Paced(batch=1), UncertaintyTriggered(1e-6, n=4), ValueOfInformation(1e-6, n=4)]
+    ("schedule", "acquisition"),
+    [
+        (Doubling(512), UCB()),
+        (Paced(batch=1), Thompson()),
+        (UncertaintyTriggered(1e-6, n=4), IntegratedVariance(candidates=64)),
+        (ValueOfInformation(1e-6, n=4), RandomAcquisition()),
+    ],
 )
 def test_schedules_and_acquisitions_work_together(schedule, acquisition):
     trainer = make(budget=60, schedule=schedule, acquisition=acquisition, total=1024, pool_contexts=16)
@@ -251,7 +256,7 @@ def test_sigkill_at_random_moments_changes_nothing(tmp_path):
     kills = 0
     while not (folder / "DONE").exists():
         process = subprocess.Popen(command)
-        if kills < 3:
+        if kills < 2:
             marker = folder / "checkpoint" / "LATEST"
             before = marker.read_text() if marker.exists() else None
             while process.poll() is None and (not marker.exists() or marker.read_text() == before):
