@@ -24,22 +24,29 @@ Places = tuple[Floats, NDArray[np.int64], Floats]
 """Gains (n, w), refined indices (n, w, j) and their weights (n, w, j)."""
 
 
-def cubic_resample(knots: Floats, points: Floats) -> Floats:
-    """Local cubic interpolation (through the four nearest knots) as a matrix, shape (len(points), len(knots)).
+def cubic_places(knots: Floats, points: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Local cubic interpolation through the four nearest knots: their indices and weights, (len(points), 4) each.
 
-    Exact for cubics; with fewer than four knots, for polynomials through all of them.
+    Exact for cubics; with fewer than four knots, for polynomials through all of them. Beyond the ends it extrapolates.
     """
     width = min(4, len(knots))
-    interval = np.clip(np.searchsorted(knots, points, side="right") - 1, 0, max(len(knots) - 2, 0))
+    interval = np.searchsorted(knots, points, side="right") - 1
     start = np.clip(interval - (width // 2 - 1), 0, len(knots) - width)
-    matrix = np.zeros((len(points), len(knots)))
-    rows = np.arange(len(points))
+    index = start[:, None] + np.arange(width)
+    near = knots[index]
+    weights = np.ones(index.shape)
     for i in range(width):
-        weight = np.ones(len(points))
         for j in range(width):
             if j != i:
-                weight *= (points - knots[start + j]) / (knots[start + i] - knots[start + j])
-        matrix[rows, start + i] = weight
+                weights[:, i] *= (points - near[:, j]) / (near[:, i] - near[:, j])
+    return index, weights
+
+
+def cubic_resample(knots: Floats, points: Floats) -> Floats:
+    """:func:`cubic_places` as a matrix, shape (len(points), len(knots))."""
+    index, weights = cubic_places(knots, points)
+    matrix = np.zeros((len(points), len(knots)))
+    np.put_along_axis(matrix, index, weights, axis=1)
     return matrix
 
 
@@ -70,6 +77,11 @@ class Grid(ABC):
     """
 
     refinement: Floats
+
+    @property
+    @abstractmethod
+    def limits(self) -> tuple[float, float]:
+        """The lowest and the highest intensity that can be read."""
 
     @abstractmethod
     def weights(self, intensity: Floats, m: Floats | None) -> Floats:
@@ -120,11 +132,18 @@ class RatioGrid(Grid):
     @cached_property
     def refinement(self) -> Floats:  # type: ignore[override]
         """Rows: s = 0, the fine ratios, ∞."""
-        n, k = len(self.fine), len(self.ratios)
-        matrix = np.zeros((n + 2, k + 1))
-        matrix[1:-1, :-1] = cubic_resample(np.log(self.ratios), np.log(self.fine))
+        knots, fine = np.asarray(self.ratios), self.fine
+        matrix = np.zeros((len(fine) + 2, len(knots) + 1))
+        # D·(1 + 1/s²) is nearly level at both ends, where D itself goes from s² to a plateau: what is interpolated in
+        # ln s is that product, which halves the knots needed for the same error.
+        level = cubic_resample(np.log(knots), np.log(fine)) * (1 + knots**-2.0)
+        matrix[1:-1, :-1] = level / (1 + fine**-2.0)[:, None]
         matrix[-1, -1] = 1
         return matrix
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        return (-np.inf, np.inf) if self.in_db else (0.0, np.inf)
 
     def _noise(self, intensity: Floats) -> Floats:
         return 10 ** (-intensity / 20) if self.in_db else intensity
@@ -184,6 +203,10 @@ class GainGrid(Grid):
         by_noise, by_gain = self._resample
         return np.asarray(np.kron(by_noise, by_gain), dtype=np.float64)
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        return self.noises[0], self.noises[-1]
+
     def weights(self, intensity: Floats, m: Floats | None) -> Floats:
         by_noise, by_gain = self._resample
         (low, high), part = bracket(self.fine_noise, np.log(intensity))
@@ -230,6 +253,12 @@ class LossGrid(Grid):
         if not self.from_zero:
             return np.eye(len(self.losses))
         return cubic_resample(np.array([0.0, *self.losses]), self.fine)[:, 1:]
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        if self.outage_db is not None:
+            return -np.inf, np.inf
+        return float(self.fine[0]), self.losses[-1]
 
     def _loss(self, intensity: Floats, m: Floats | None) -> Floats:
         if self.outage_db is None:

@@ -38,6 +38,12 @@ def test_sixteen_ratios_reproduce_a_smooth_damage_curve_everywhere():
     s = np.array([1e-4, 0.02, 0.1, 0.37, 1.0, 2.2, 9.0, 99.0, 100.0, 300.0, 1e9])
     _, damage = read(RATIO, values, s, None, np.zeros((len(s), 1)))
     np.testing.assert_allclose(damage[:, 0], saturating(s), rtol=0.006)
+    # Ten are enough for five percent, of a curve that bends more sharply too.
+    few = RatioGrid(tuple(np.geomspace(0.15, 60, 10)))
+    fine = np.geomspace(0.15, 60, 300)
+    for curve in (saturating, lambda s: 6 * (1 - np.exp(-np.minimum(np.square(s), 700)))):
+        _, damage = read(few, curve([*few.ratios, np.inf]), fine, None, np.zeros((300, 1)))
+        np.testing.assert_allclose(damage[:, 0], curve(fine), rtol=0.05)
     at_zero = read(RATIO, values, [0.0], None, np.zeros((1, 1)))[1]
     assert at_zero[0, 0] == 0
 

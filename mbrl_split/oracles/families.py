@@ -1,0 +1,195 @@
+"""Channel families of measured tables: what is held fixed while measuring, and what is integrated afterwards.
+
+Given the instantaneous gain, damage does not depend on the fading law. So a table is measured without fading, at the
+*levels* of its family, and serves every scenario of that family: any Nakagami shape, any range of noise or SNR.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbrl_split.columns import Column
+from mbrl_split.errors import BadInput, Refused
+from mbrl_split.oracles.grids import GainGrid, Grid, LossGrid, RatioGrid
+from mbrl_split.registry import unknown
+from mbrl_split.scenarios import ChannelSpec, Scenario
+
+Levels: TypeAlias = Mapping[str, tuple[float, ...]]
+"""Where a family is measured, by axis: ascending numbers."""
+
+PURE_NOISE = 1e6
+"""Stands for noise/h = ∞: the received state is noise a million times larger than what was sent, and the model's
+norms bring it back to scale. Measured in every family in which the receiver divides by the gain."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One channel family.
+
+    Attributes:
+        name: For instance ``"equalised"``.
+        channel: The channel while measuring.
+        intensity: The context column that says how bad the channel is.
+        levels: Default levels.
+        points: Contexts to measure, (knots, columns), from levels.
+        columns: Names of those contexts' columns.
+        grid: How to read between them.
+    """
+
+    name: str
+    channel: ChannelSpec
+    intensity: str
+    levels: Levels
+    columns: tuple[str, ...]
+    points: Callable[[Levels], NDArray[np.float64]]
+    grid: Callable[[Levels], Grid]
+
+    def check_levels(self, levels: Levels) -> None:
+        """Refuse levels that cannot be measured or read.
+
+        Raises:
+            BadInput: An axis is missing, unknown, or not ascending.
+        """
+        if set(levels) != set(self.levels):
+            raise BadInput(f"family {self.name!r} has the levels {', '.join(self.levels)}, not {', '.join(levels)}")
+        for axis, values in levels.items():
+            x = np.asarray(values, dtype=np.float64)
+            if x.ndim != 1 or len(x) < 2 or not np.isfinite(x).all() or (np.diff(x) <= 0).any():
+                raise BadInput(f"levels of {axis} are at least two finite numbers, ascending, not {values}")
+            if axis in ("noise", "loss") and x[0] <= 0:
+                raise BadInput(f"levels of {axis} start above 0, not at {x[0]:g}")
+            if axis == "gain" and x[0] != 0:
+                raise BadInput(f"levels of gain start at 0, not at {x[0]:g}")
+            if axis == "loss" and x[-1] > 1:
+                raise BadInput(f"levels of loss are at most 1, not {x[-1]:g}")
+
+    def measured(self, scenario: Scenario, levels: Levels) -> Scenario:
+        """The scenario as it is measured: the instantaneous channel, with contexts at :attr:`points`."""
+        at = self.points(levels)
+        context = tuple(
+            Column(name, "", float(low), float(high))
+            for name, low, high in zip(self.columns, at.min(0), at.max(0), strict=True)
+        )
+        return replace(scenario, name=f"{scenario.name} ({self.name})", channel=self.channel, context=context)
+
+
+def _ratio_points(levels: Levels) -> NDArray[np.float64]:
+    return np.array([*levels["noise"], PURE_NOISE])[:, None]
+
+
+def _snr_points(levels: Levels) -> NDArray[np.float64]:
+    return np.array([*levels["snr_db"][::-1], -20 * np.log10(PURE_NOISE)])[:, None]
+
+
+def _snr_grid(levels: Levels) -> Grid:
+    return RatioGrid(tuple(float(10 ** (-snr / 20)) for snr in levels["snr_db"][::-1]), in_db=True)
+
+
+def _raw_points(levels: Levels) -> NDArray[np.float64]:
+    noise, gain = np.meshgrid(levels["noise"], levels["gain"], indexing="ij")
+    return np.column_stack([noise.ravel(), gain.ravel()])
+
+
+def _packet_points(levels: Levels) -> NDArray[np.float64]:
+    # A packet of the outage channel is lost where its uniform is below the loss probability, whatever the law; under
+    # Rayleigh fading and a threshold of 0 dB that is 1 − exp(−1/γ̄).
+    loss = np.minimum(levels["loss"], 1 - 1e-12)
+    snr_db = -10 * np.log10(-np.log1p(-loss))
+    return np.column_stack([snr_db, np.ones_like(snr_db)])
+
+
+_SNR: Levels = {"snr_db": tuple(float(x) for x in np.arange(-15, 33, 3))}
+_LOSS: Levels = {"loss": (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)}
+_STILL = ChannelSpec(fading="none")
+
+FAMILIES: dict[str, Family] = {
+    f.name: f
+    for f in (
+        Family(
+            "equalised",
+            _STILL,
+            "noise",
+            {"noise": tuple(float(f"{x:.4g}") for x in np.geomspace(0.1, 100, 16))},
+            ("noise",),
+            _ratio_points,
+            lambda levels: RatioGrid(tuple(levels["noise"])),
+        ),
+        Family(
+            "raw",
+            replace(_STILL, csi="none"),
+            "noise",
+            {
+                "noise": tuple(float(f"{x:.4g}") for x in np.geomspace(0.03, 3, 7)),
+                "gain": (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 1.9, 2.5, 3.3),
+            },
+            ("noise", "gain"),
+            _raw_points,
+            lambda levels: GainGrid(tuple(levels["noise"]), tuple(levels["gain"])),
+        ),
+        Family(
+            "snr-token", replace(_STILL, kind="snr", power="token"), "snr_db", _SNR, ("snr_db",), _snr_points, _snr_grid
+        ),
+        Family(
+            "snr-tensor",
+            replace(_STILL, kind="snr", power="tensor"),
+            "snr_db",
+            _SNR,
+            ("snr_db",),
+            _snr_points,
+            _snr_grid,
+        ),
+        Family(
+            "erasure-element",
+            replace(_STILL, kind="erasure"),
+            "loss",
+            _LOSS,
+            ("loss",),
+            lambda levels: np.array(levels["loss"])[:, None],
+            lambda levels: LossGrid(tuple(levels["loss"])),
+        ),
+        Family(
+            "erasure-packet",
+            ChannelSpec(kind="packet"),
+            "snr_db",
+            _LOSS,
+            ("snr_db", "m"),
+            _packet_points,
+            lambda levels: LossGrid(tuple(levels["loss"]), outage_db=0.0),
+        ),
+    )
+}
+
+
+def family_named(name: str) -> Family:
+    """The family of a name.
+
+    Raises:
+        BadInput: There is none.
+    """
+    if name not in FAMILIES:
+        raise BadInput(unknown("channel family", name, FAMILIES))
+    return FAMILIES[name]
+
+
+def family_of(channel: ChannelSpec) -> Family:
+    """The family whose table serves a scenario's channel.
+
+    Raises:
+        Refused: No family does: the gain varies within a window, or a raw channel at a given SNR.
+    """
+    if channel.kind in ("radio", "snr") and not channel.block:
+        raise Refused("tables hold one gain per window (block fading); measure a channel with block=False live")
+    # The law of the gain is integrated afterwards, so it does not tell families apart; nor does what a kind ignores.
+    still = replace(channel, fading="none", block=True)
+    if channel.kind == "erasure" or channel.kind == "packet":
+        still = replace(still, csi="receiver", power="absolute")
+    for family in FAMILIES.values():
+        if replace(family.channel, fading="none") == still:
+            return family
+    raise Refused(f"no table family serves the channel {dataclasses.asdict(channel)}; measure it live")

@@ -1,0 +1,313 @@
+"""The truth from a measured table: what a live evaluation would have found, at the price of a look-up."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mbrl_split.columns import check_rows
+from mbrl_split.data import PARTS
+from mbrl_split.errors import BadInput, Refused
+from mbrl_split.oracles.base import WINDOW_DTYPE, Measurement, Oracle, Price, check_seeds
+from mbrl_split.oracles.fading import NakagamiFading
+from mbrl_split.oracles.families import family_named, family_of
+from mbrl_split.oracles.grids import GainGrid
+from mbrl_split.oracles.landscape import Landscape, node_weights
+from mbrl_split.oracles.replay import Draws, draw
+from mbrl_split.oracles.table_file import TableData, read_table, table_path, weights_mark
+from mbrl_split.registry import unknown
+from mbrl_split.scenarios import Scenario
+from mbrl_split.scenarios import scenario as named_scenario
+
+Floats = NDArray[np.float64]
+Share = Literal["choose", "value"]
+
+
+class TableOracle(Oracle):
+    """Stands in for ``PerplexityOracle``: the same columns, the same kind of answer, from measurements made before.
+
+    :meth:`measure` replays *single noisy evaluations*. The seed draws windows without replacement and one gain per
+    window from the fading law of the row's context; each window's damage is read from its own measured curve. The
+    noise within a window is the one that was measured, so a table of few windows knows less than live evaluations do:
+    ``expected``'s standard error says how much less.
+
+    :meth:`expected` integrates the fading law exactly and averages all windows: the value of a split in a context.
+
+    Args:
+        table: What was measured.
+        scenario: The scenario, or its name; its context may reach anywhere the table was measured.
+        name: How error messages call the table.
+
+    Attributes:
+        half: ``"replay"`` (learning), ``"judge"`` or ``"lockbox"``.
+        n_layers: L.
+        table: What was measured.
+
+    Raises:
+        Refused: The table is of another channel, text or window than the scenario's.
+        BadInput: The scenario's context leaves the measured range, or asks for more windows than were measured.
+    """
+
+    def __init__(self, table: TableData, scenario: str | Scenario, *, name: str = "table") -> None:
+        scenario = named_scenario(scenario)
+        about = table.about
+        family = family_of(scenario.channel)
+        for what, have, want in (
+            ("channel family", about["family"], family.name),
+            ("text", about["text"], scenario.text),
+            ("window", about["window"], scenario.window),
+        ):
+            if have != want:
+                raise Refused(f"{name} is of the {what} {have!r}, and scenario {scenario.name!r} has {want!r}")
+        if len(table.windows) < scenario.windows:
+            raise BadInput(f"{name} holds {len(table.windows)} windows, and one evaluation reads {scenario.windows}")
+        self.table, self.scenario, self.name = table, scenario, name
+        self.half: str = about["half"]
+        self.n_layers = int(about["n_layers"])
+        self.columns = scenario.columns(self.n_layers)
+        self.tokens_per_evaluation = scenario.tokens
+        self.grid = family_named(family.name).grid({k: tuple(v) for k, v in about["levels"].items()})
+        names = [column.name for column in self.columns]
+        self._intensity = self._column(family.intensity)
+        self._m = names.index("m") if "m" in names else None
+        extra = set(names) - {"split", family.intensity, "m"}
+        if extra:
+            raise BadInput(f"{name} is of the family {family.name!r} and knows no column {', '.join(sorted(extra))}")
+        self._check_range()
+        self.identity = (
+            f"table {about['oracle']} levels={about['levels']} seed={about['seed']} columns={','.join(names)}"
+        )
+
+        damage = table.nll.astype(np.float64) - table.clean_nll[:, None]
+        # (splits, windows, draws, refined): the last axis is read at two neighbours, which then share a cache line.
+        self._fine = np.ascontiguousarray((damage.transpose(0, 2, 3, 1) @ self.grid.refinement.T).astype(np.float32))
+        self._by_window = damage.mean(axis=3).transpose(0, 2, 1)  # (splits, windows, knots)
+        self._place = np.full(self.n_layers + 1, -1)
+        self._place[table.splits] = np.arange(len(table.splits))
+        self._seconds_per_token = table.seconds.mean(axis=1) / (about["tokens"] * about["draws"])
+        self._landscapes: dict[str | None, Landscape] = {}
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        scenario: str | Scenario,
+        half: str = "replay",
+        *,
+        path: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """The table of a model and a scenario's channel family.
+
+        Args:
+            model: The model's name, as ``PerplexityOracle.load`` takes it.
+            scenario: The scenario, or its name.
+            half: ``"replay"``, ``"judge"`` or ``"lockbox"``.
+            path: A Parquet file to read instead of the shipped one.
+
+        Raises:
+            BadInput: There is no such table.
+            Refused: The table is damaged, or was measured on other weights, another half or under another protocol.
+        """
+        scenario = named_scenario(scenario)
+        if half not in PARTS:
+            raise BadInput(unknown("half of a table", half, PARTS))
+        file = Path(path) if path is not None else table_path(model, family_of(scenario.channel).name, half)
+        table = _read(file, file.stat().st_mtime_ns) if file.is_file() else read_table(file)
+        about = table.about
+        if about["half"] != half:
+            raise Refused(f"table {file} is the {about['half']!r} half, not {half!r}")
+        if about["model"] != model:
+            raise Refused(f"table {file} is of model {about['model']!r}, not {model!r}")
+        here = weights_mark(model)
+        if here is not None and here != about["weights"]:
+            raise Refused(f"table {file} was measured on other weights of {model!r} ({about['weights']}, here {here})")
+        return cls(table, scenario, name=f"table {file}")
+
+    def price(self, X: ArrayLike, *, seeds: ArrayLike, tokens: int | None = None, draws: int | None = None) -> Price:
+        plain = super().price(X, seeds=seeds, tokens=tokens, draws=draws)
+        self._rows(X)
+        count = self._count(plain)
+        windows = self.table.windows[self._draws(np.asarray(seeds), count, plain.n_draws).windows]
+        return replace(plain, references=tuple(windows), reference_tokens=self.scenario.window)
+
+    def measure(
+        self, X: ArrayLike, *, seeds: ArrayLike, tokens: int | None = None, draws: int | None = None
+    ) -> Measurement:
+        x, place = self._rows(X)
+        n, s = len(x), check_seeds(seeds, len(x))
+        plain = super().price(x, seeds=s, tokens=tokens, draws=draws)
+        count, n_draws = self._count(plain), plain.n_draws
+        found = self._draws(s, count, n_draws)
+        gains, damage = self._replay(x, place, found)
+        records = np.zeros((n, n_draws, count), WINDOW_DTYPE)
+        records["query"] = np.arange(n)[:, None, None]
+        records["draw"] = np.arange(n_draws)[:, None]
+        records["window"] = self.table.windows[found.windows][:, None]
+        records["tokens"] = self.scenario.window
+        records["gain"] = gains
+        records["clean_nll"] = self.table.clean_nll[found.windows][:, None]
+        records["nll"] = np.minimum(records["clean_nll"] + damage, self.table.about["cap"])
+        damage = records["nll"] - records["clean_nll"]
+        by_window = damage.mean(axis=1)
+        size = np.full(n, plain.n_tokens)
+        return Measurement(
+            mean=by_window.mean(axis=1),
+            std_error=by_window.std(axis=1, ddof=1) / math.sqrt(count) if count > 1 else np.full(n, np.nan),
+            n_tokens=size,
+            n_draws=np.full(n, n_draws),
+            n_capped=(records["nll"] >= self.table.about["cap"]).sum(axis=(1, 2)),
+            seconds=self._seconds_per_token[place] * size * n_draws,
+            windows=records.reshape(-1),
+        )
+
+    def sample_damage(self, X: ArrayLike, seeds: ArrayLike) -> Floats:
+        """``measure(X, seeds=seeds).mean`` without its records: what training on a table asks for, (n,), nats/token."""
+        x, place = self._rows(X)
+        s = check_seeds(seeds, len(x))
+        found = self._draws(s, self.scenario.windows, 1)
+        _, damage = self._replay(x, place, found)
+        clean = self.table.clean_nll[found.windows][:, None]
+        return np.asarray((np.minimum(clean + damage, self.table.about["cap"]) - clean)[:, 0].mean(axis=1))
+
+    def expected(self, X: ArrayLike, part: Share | None = None, *, exact: bool = False) -> tuple[Floats, Floats]:
+        """The expected damage of each row, over text and channel, and its standard error between windows.
+
+        Where m belongs to the context, the integral is tabulated over all contexts on first use and interpolated (an
+        error below 1e-3 of the largest damage); otherwise it is exact in any case.
+
+        Args:
+            X: Queries, shape (n, len(columns)).
+            part: ``None`` averages all windows; ``"choose"`` and ``"value"`` are disjoint halves of them (by document
+                where there are several), so that an optimum chosen on one can be valued on the other without bias.
+            exact: Integrate for each row.
+
+        Returns:
+            Mean and standard error, (n,) each, nats/token.
+        """
+        x, place = self._rows(X)
+        if self._m is None or exact:
+            return self._integrate(x, place, part)
+        if part not in self._landscapes:
+            self._landscapes[part] = self._tabulate(part)
+        a, b = self.columns[self._intensity], self.columns[self._m]
+        return self._landscapes[part].read(place, a.to_unit(x[:, self._intensity]), b.to_unit(x[:, self._m]))
+
+    def windows_of(self, part: Share | None) -> NDArray[np.int64]:
+        """Indices of the table's windows that belong to a part of :meth:`expected`."""
+        n = len(self.table.windows)
+        if part is None:
+            return np.arange(n)
+        if part not in ("choose", "value"):
+            raise BadInput(f"part is None, 'choose' or 'value', not {part!r}")
+        first = _half_of_documents(self.table.documents)
+        return np.flatnonzero(first if part == "choose" else ~first)
+
+    def _rows(self, X: ArrayLike) -> tuple[Floats, NDArray[np.int64]]:
+        """The checked queries, and which of the table's splits each asks for."""
+        x = check_rows(X, self.columns)
+        place = self._place[x[:, 0].astype(np.int64)]
+        if (place < 0).any():
+            row = int(np.flatnonzero(place < 0)[0])
+            splits = ", ".join(map(str, self.table.splits))
+            raise BadInput(f"row {row}: split {x[row, 0]:g} was not measured; {self.name} holds the splits {splits}")
+        return x, place
+
+    def _column(self, intensity: str) -> int:
+        names = [column.name for column in self.columns]
+        if intensity not in names:
+            raise BadInput(f"{self.name} needs a context column {intensity!r}, not {', '.join(names[1:])}")
+        return names.index(intensity)
+
+    def _check_range(self) -> None:
+        """The scenario's contexts must lie where the table can answer."""
+        column, grid = self.columns[self._intensity], self.grid
+        low, high = grid.limits
+        if column.low < low * (1 - 1e-9) or column.high > high * (1 + 1e-9):
+            raise BadInput(
+                f"scenario {self.scenario.name!r} has {column.name} in [{column.low:g}, {column.high:g}], and "
+                f"{self.name} was measured in [{low:g}, {high:g}]"
+            )
+        if isinstance(grid, GainGrid) and self._m is not None:
+            beyond = float(1 - NakagamiFading(self.columns[self._m].low).below(grid.gains[-1]))
+            if beyond > 1e-3:
+                raise BadInput(
+                    f"scenario {self.scenario.name!r} has gains beyond {grid.gains[-1]:g}, the largest in {self.name}, "
+                    f"with probability {beyond:.2g}"
+                )
+
+    def _count(self, plain: Price) -> int:
+        """Windows of one row and draw."""
+        window, n = self.scenario.window, len(self.table.windows)
+        count, rest = divmod(plain.n_tokens, window)
+        if rest or count > n:
+            raise BadInput(
+                f"tokens is a multiple of the window, {window}, and at most {window * n} ({self.name} holds {n} "
+                f"windows), not {plain.n_tokens}"
+            )
+        if plain.n_draws > self.table.nll.shape[3]:
+            raise BadInput(f"draws is at most {self.table.nll.shape[3]}, the channel draws in {self.name}")
+        return count
+
+    def _draws(self, seeds: NDArray[np.int64], count: int, n_draws: int) -> Draws:
+        return draw(seeds, len(self.table.windows), count, n_draws)
+
+    def _replay(self, x: Floats, place: NDArray[np.int64], found: Draws) -> tuple[Floats, Floats]:
+        """Gains and damages, (n, draws, windows) each."""
+        n, n_draws, count = found.u.shape
+        m = None if self._m is None else x[:, self._m]
+        gains, index, weight = self.grid.locate(x[:, self._intensity], m, found.u.reshape(n, n_draws * count))
+        # Draw d of a window reads the d-th draw that was measured: other noise, as in a live evaluation.
+        _, n_windows, measured, refined = self._fine.shape
+        curve = (place[:, None, None] * n_windows + found.windows[:, None]) * measured + np.arange(n_draws)[:, None]
+        flat = curve.reshape(n, n_draws * count, 1) * refined + index
+        damage = (self._fine.reshape(-1)[flat] * weight).sum(axis=-1)
+        return gains.reshape(found.u.shape), damage.reshape(found.u.shape)
+
+    def _statistics(self, weights: Floats, curves: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard error between windows, (n,) each, of weights (n, knots) on curves (windows, knots)."""
+        values = weights @ curves.T
+        n = values.shape[1]
+        error = values.std(axis=1, ddof=1) / math.sqrt(n) if n > 1 else np.full(len(values), np.nan)
+        return values.mean(axis=1), error
+
+    def _integrate(self, x: Floats, place: NDArray[np.int64], part: Share | None) -> tuple[Floats, Floats]:
+        weights = self.grid.weights(x[:, self._intensity], None if self._m is None else x[:, self._m])
+        curves = self._by_window[:, self.windows_of(part)]
+        mean, error = np.empty(len(x)), np.empty(len(x))
+        for p in np.unique(place):
+            rows = place == p
+            mean[rows], error[rows] = self._statistics(weights[rows], curves[p])
+        return mean, error
+
+    def _tabulate(self, part: Share | None) -> Landscape:
+        assert self._m is not None
+        nodes, weights = node_weights(self.grid, self.columns[self._intensity], self.columns[self._m])
+        curves = self._by_window[:, self.windows_of(part)]
+        values = np.stack([np.stack(self._statistics(weights, own), axis=-1) for own in curves])
+        return Landscape.of(nodes, values)
+
+
+@cache
+def _read(file: Path, modified: int) -> TableData:
+    # Reading costs more than answering thousands of rows; the time of change makes a rewritten file a new one.
+    return read_table(file)
+
+
+def _half_of_documents(documents: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which windows belong to the first of two halves: whole documents where that is balanced, else every other one."""
+    names, counts = np.unique(documents, return_counts=True)
+    sizes, half = [0, 0], {}
+    for i in np.argsort(-counts, kind="stable"):
+        side = int(sizes[1] < sizes[0])
+        half[int(names[i])] = side
+        sizes[side] += int(counts[i])
+    if min(sizes) >= len(documents) / 4:
+        return np.array([half[int(d)] == 0 for d in documents])
+    return np.asarray(np.arange(len(documents)) % 2 == 0)
