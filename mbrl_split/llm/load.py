@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from mbrl_split import data
 from mbrl_split.errors import BadInput, Refused
 from mbrl_split.llm.cache import FETCHABLE, cached_model
+from mbrl_split.registry import unknown
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -34,13 +36,22 @@ def load_pretrained(name: str | os.PathLike[str], *, device: str, dtype: str) ->
     with quiet():
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        local = local or not _hub_reachable()
         _check_config(source, local)
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=DTYPES[dtype], local_files_only=local, use_safetensors=True, trust_remote_code=False
+            model, found = AutoModelForCausalLM.from_pretrained(
+                source,
+                dtype=DTYPES[dtype],
+                local_files_only=local,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise Refused(f"model {source} cannot be loaded: {_first_line(error)}") from error
+        if missing := sorted(found["missing_keys"]):
+            # transformers would go on with random numbers in their place.
+            raise Refused(f"model {source} has no weights for {', '.join(missing[:3])}{' …' * (len(missing) > 3)}")
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local, trust_remote_code=False)
         except Exception:  # a model without a (usable) tokenizer still takes token ids
@@ -81,9 +92,11 @@ def _check_config(source: str, local: bool) -> None:
     try:
         raw, _ = PretrainedConfig.get_config_dict(source, local_files_only=local)
     except OSError as error:
+        if Path(source).is_dir():
+            raise BadInput(f"model folder {source}: config.json cannot be read as JSON") from error
+        where = "the Hugging Face hub cannot be reached" if local else "the Hugging Face hub does not have it"
         raise BadInput(
-            f"unknown model {source!r}: not shipped ({', '.join((*data.MODELS, *FETCHABLE))}), no folder, "
-            "and the Hugging Face hub does not have it or cannot be reached"
+            f"{unknown('model', source, (*data.MODELS, *FETCHABLE))}; it is no folder, and {where}"
         ) from error
     if raw.get("is_encoder_decoder"):
         raise Refused(f"model {source} is an encoder-decoder model: the cut needs one stack of decoder layers")
@@ -96,6 +109,19 @@ def _check_config(source: str, local: bool) -> None:
         raise Refused(f"model {source} is an encoder-decoder model: the cut needs one stack of decoder layers")
     if type(config) not in AutoModelForCausalLM._model_mapping:
         raise Refused(f"model {source} ({config.model_type}) is no causal language model")
+
+
+def _hub_reachable() -> bool:
+    """One short try, because transformers would retry for half a minute before it says the same."""
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        get_session().head(constants.ENDPOINT, timeout=5.0)
+    except Exception:  # whatever the HTTP library raises: no network, no proxy, no such host
+        return False
+    return True
 
 
 def _device(device: str) -> torch.device:
