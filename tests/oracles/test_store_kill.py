@@ -41,6 +41,10 @@ def note(log: Path, line: str) -> None:
     os.close(handle)
 
 
+def lines(log: Path) -> int:
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
 def work(oracle: Oracle, store: Store, log: Path, X: np.ndarray, order: list[int]) -> None:
     """Measure all rows through a ledger; the seed of a row is its number."""
     ledger = Ledger(Witness(oracle, log), store)
@@ -54,7 +58,10 @@ def kill_and_finish(oracle: Oracle, store: Store, log: Path, X: np.ndarray, *, k
     order = list(range(len(X)))
     for _ in range(kills):
         child = FORK.Process(target=work, args=(oracle, store, log, X, order))
+        before = lines(log)
         child.start()
+        while lines(log) < before + 3 and child.is_alive():  # it is at work, however busy the machine
+            time.sleep(0.001)
         time.sleep(rng.uniform(0, longest))
         child.kill()
         child.join()
@@ -95,7 +102,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 def test_killed_at_random_moments(store: Store, tmp_path: Path):
-    X = np.arange(200.0)[:, None]
+    X = np.arange(250.0)[:, None]
     kill_and_finish(FUNCTION, store, tmp_path / "log", X, kills=20, longest=0.06)
     audit(store, tmp_path / "log", len(X), kills=20)
     for i in range(len(X)):
