@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mbrl_split.agents import Planner, TabularModel
+
 Array = NDArray[np.float64]
 Splits = NDArray[np.int64]
 
@@ -23,24 +25,40 @@ def best_path(reward: Array, start: Splits, steps: int, move: int | None) -> Spl
     n, k = reward.shape
     if move is None:
         return np.repeat(reward.argmax(axis=1)[:, None] + 1, steps, axis=1)
-    reach = _reachable(k, move)
-    value = np.zeros((n, k))
-    plans = []
-    for _ in range(steps):
-        # total[c, p] of arriving at p now and going on; choice[c, q] the best arrival from q.
-        total = reward + value
-        candidates = np.where(reach[None], total[:, None, :], -np.inf)
-        plans.append(candidates.argmax(axis=2))
-        value = candidates.max(axis=2)
-    return _follow(plans[::-1], start)
+    # One finite model for all contexts: state c·k + p − 1, action a moves by a − move and cannot change the context.
+    arrival = np.clip(np.arange(k)[:, None] + np.arange(-move, move + 1), 0, k - 1)
+    moves = _Moves((np.arange(n)[:, None, None] * k + arrival).reshape(n * k, -1))
+    plan = Planner(TabularModel(moves, reward.reshape(-1)[moves.successor])).finite_horizon(steps)
+    at = np.arange(n) * k + start - 1
+    path = np.empty((n, steps), np.int64)
+    for t in range(steps):
+        at = moves.successor[at, plan.act(at, t)]
+        path[:, t] = at % k + 1
+    return path
+
+
+class _Moves:
+    """Transition probabilities of certain moves: the product with values looks up each successor's."""
+
+    def __init__(self, successor: NDArray[np.int64]) -> None:
+        self.successor = successor
+
+    def __matmul__(self, values: Array) -> Array:
+        return values[self.successor]
 
 
 def greedy_path(reward: Array, start: Splits, steps: int, move: int | None) -> Splits:
     """Each step to the best split within reach, without looking further, shape (contexts, T)."""
     if move is None:
         return best_path(reward, start, steps, None)
-    choice = np.where(_reachable(reward.shape[1], move)[None], reward[:, None, :], -np.inf).argmax(axis=2)
-    return _follow([choice] * steps, start)
+    split = np.arange(reward.shape[1])
+    within = np.abs(split[:, None] - split) <= move
+    choice = np.where(within[None], reward[:, None, :], -np.inf).argmax(axis=2)
+    path, at, rows = np.empty((len(reward), steps), np.int64), start - 1, np.arange(len(reward))
+    for t in range(steps):
+        at = choice[rows, at]
+        path[:, t] = at + 1
+    return path
 
 
 def direct_path(target: Splits, start: Splits, steps: int, move: int | None) -> Splits:
@@ -67,17 +85,3 @@ def random_value(reward: Array, start: Splits, steps: int, move: int | None) -> 
         at = at @ chance
         total += np.sum(at * reward, axis=1)
     return total / steps
-
-
-def _reachable(k: int, move: int) -> NDArray[np.bool_]:
-    split = np.arange(k)
-    return np.asarray(np.abs(split[:, None] - split[None]) <= move)
-
-
-def _follow(plans: list[NDArray[np.int64]], start: Splits) -> Splits:
-    at, path = start - 1, []
-    rows = np.arange(len(start))
-    for plan in plans:
-        at = plan[rows, at]
-        path.append(at + 1)
-    return np.stack(path, axis=1)
