@@ -103,7 +103,8 @@ def measure(
         loss: Levels of the loss probability.
         dask: Address of a Dask scheduler that takes the work instead of local processes.
     """
-    from mbrl_split.oracles import build_table, default_levels, measure_plan, open_store, plan_from, print_progress
+    from mbrl_split.oracles import build_table, default_levels, open_store, plan_from, print_progress
+    from mbrl_split.oracles import measure as measure_plan
 
     given = {"noise": noise, "gain": gain, "snr_db": snr_db, "loss": loss}
     chosen = {axis: values for axis, values in given.items() if values}

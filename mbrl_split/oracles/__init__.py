@@ -5,7 +5,9 @@ from mbrl_split.oracles.conformance import check_oracle
 from mbrl_split.oracles.function import FunctionOracle
 from mbrl_split.oracles.ledger import Ledger, Rows
 from mbrl_split.oracles.perplexity import PerplexityOracle
+from mbrl_split.oracles.plan import Plan, build_table, default_levels, measure, plan_from, print_progress
 from mbrl_split.oracles.store import FileStore, SqliteStore, Store, open_store
+from mbrl_split.oracles.table import TableOracle
 
 __all__ = [
     "WINDOW_DTYPE",
@@ -15,10 +17,17 @@ __all__ = [
     "Measurement",
     "Oracle",
     "PerplexityOracle",
+    "Plan",
     "Price",
     "Rows",
     "SqliteStore",
     "Store",
+    "TableOracle",
+    "build_table",
     "check_oracle",
+    "default_levels",
+    "measure",
     "open_store",
+    "plan_from",
+    "print_progress",
 ]

@@ -1,0 +1,132 @@
+"""The report says what its numbers say: verdicts, marks, Markdown and HTML from made-up rows."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mbrl_split.bench.report import cells, sentence, to_markdown, write_report
+from mbrl_split.bench.results import summarise
+
+
+def run(algorithm: str, seed: int, curve: list[tuple[float, float]], **parts: str | None) -> dict:
+    spec = {
+        "scenario": "equalised",
+        "model": "m",
+        "seed": seed,
+        "budget": 100,
+        "algorithm": {
+            "algorithm": algorithm,
+            **dict.fromkeys(("agent", "source", "schedule", "acquisition", "baseline")),
+            **parts,
+        },
+    }
+    points = [
+        {"true_evaluations": e, "oracle_seconds": e / 10, "train_seconds": 1.0, "env_steps": 0, "regret": r}
+        for e, r in curve
+    ]
+    reference = {"regret_unit": "headroom", "headroom": 0.3, "headroom_std_error": 0.01}
+    return {
+        "folder": f"equalised-m-{algorithm}-s{seed}-0a1b2c3d",
+        "spec": spec,
+        "status": "ok",
+        "error": None,
+        "curve": points,
+        "reference": reference,
+    }
+
+
+RUNS = [
+    run("random", 0, [(0, 3.0)]),
+    *(run("ppo-true", s, [(300, 6.0), (600, 4.0)], agent="ppo", source="oracle") for s in range(3)),
+    *(run("ppo-mlp", s, [(50, 0.5), (70, 0.15), (100, 0.1 + s / 100)], agent="ppo", source="mlp") for s in range(3)),
+    *(run("argmax-mlp", s, [(100, 0.11)], agent="argmax", source="mlp") for s in range(3)),
+]
+ORDER = ["random", "ppo-true", "ppo-mlp", "argmax-mlp"]
+
+
+def summary() -> dict:
+    reference = {
+        **RUNS[0]["reference"],
+        "optimal": 0.1,
+        "best_fixed": -0.2,
+        "best_fixed_split": 5,
+        "contexts": 50,
+        "random": -1.0,
+    }
+    return {
+        "suite": "s",
+        "title": "A <title>",
+        "command": "mbrl-split bench run s.yaml",
+        "versions": {"python": "3"},
+        "references": {"equalised/m": reference},
+        "rows": summarise(RUNS, ORDER),
+    }
+
+
+def test_rows_follow_the_suite_and_average_over_seeds() -> None:
+    rows = {r["algorithm"]: r for r in summary()["rows"]}
+    assert list(rows) == ORDER
+    assert rows["ppo-mlp"]["regret_mean"] == pytest.approx(0.11)
+    assert rows["ppo-mlp"]["regret_worst"] == 0.12
+    assert rows["ppo-mlp"]["regret_ci"] is None  # three seeds make no interval
+    assert rows["ppo-mlp"]["reach"]["by_seed"] == [{"evaluations": 100.0, "seconds": 11.0}, None, None]
+
+
+def test_convergence_is_read_from_the_curve() -> None:
+    rows = {r["algorithm"]: r for r in summary()["rows"]}
+    assert not rows["ppo-true"]["converged"]
+    assert "not converged" in cells(rows["ppo-true"])[0]
+    assert rows["ppo-mlp"]["converged"]
+
+
+def test_the_sentence_says_when_no_rl_was_needed() -> None:
+    s = summary()
+    text = sentence(s["rows"], s["references"]["equalised/m"])
+    assert "ppo-mlp) beats the best fixed split" in text
+    assert "has not converged" in text
+    assert "argmax-mlp ties it" in text
+
+
+def test_the_sentence_does_not_flatter() -> None:
+    bad = [run("ppo-mlp", s, [(100, 1.4)], agent="ppo", source="mlp") for s in range(3)]
+    assert "does not beat the best fixed split" in sentence(summarise(bad, ORDER), RUNS[0]["reference"])
+
+
+def test_a_failed_run_is_a_row_that_says_why(tmp_path: Path) -> None:
+    failed = {**run("ppo-mlp", 3, [], agent="ppo", source="mlp"), "status": "failed", "error": "BadInput: no luck"}
+    s = {**summary(), "rows": summarise([*RUNS, failed], ORDER)}
+    row = next(r for r in s["rows"] if r["algorithm"] == "ppo-mlp")
+    assert row["failed"] == [{"run": failed["folder"], "error": "BadInput: no luck"}]
+    write_report(s, points(), tmp_path / "report.html")
+    assert "no luck" in (tmp_path / "report.html").read_text()
+
+
+def points() -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"scenario": "equalised", "model": "m", "algorithm": r["spec"]["algorithm"]["algorithm"], **p}
+            | {"seed": r["spec"]["seed"]}
+            for r in RUNS
+            for p in r["curve"]
+        ]
+    )
+
+
+def test_the_page_is_self_contained_and_escapes(tmp_path: Path) -> None:
+    write_report(summary(), points(), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "A &lt;title&gt;" in page
+    assert page.count("<svg") == 1
+    assert "<script" not in page
+    assert "src=" not in page
+    links = [part.split('"')[0] for part in page.split('href="')[1:]]
+    assert all(link.startswith(("#", "runs/")) for link in links if not link.startswith("#")), links
+    write_report(summary(), points(), tmp_path / "again.html")
+    assert page == (tmp_path / "again.html").read_text()
+
+
+def test_markdown_holds_every_row() -> None:
+    text = to_markdown(summary())
+    for label in ORDER:
+        assert f"| {label}" in text
