@@ -45,7 +45,7 @@ class Column:
             return np.zeros_like(x)
         if self.scale == "log":
             return np.asarray(np.log(x / self.low) / np.log(self.high / self.low))
-        return (x - self.low) / (self.high - self.low)
+        return np.asarray((x - self.low) / (self.high - self.low))
 
     def from_unit(self, values: ArrayLike) -> NDArray[np.float64]:
         """The inverse of :meth:`to_unit`; ordinal columns are rounded to the nearest integer."""
@@ -53,7 +53,7 @@ class Column:
         if self.scale == "log":
             return np.asarray(self.low * np.exp(u * np.log(self.high / self.low)))
         x = self.low + u * (self.high - self.low)
-        return np.rint(x) if self.scale == "ordinal" else x
+        return np.asarray(np.rint(x) if self.scale == "ordinal" else x)
 
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """``n`` values uniform along the column's scale."""
