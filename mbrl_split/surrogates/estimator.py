@@ -15,6 +15,7 @@ from mbrl_split.errors import BadInput
 from mbrl_split.registry import unknown
 from mbrl_split.surrogates.bagging import BaggedSurrogate
 from mbrl_split.surrogates.prediction import Array
+from mbrl_split.surrogates.warped import tempered
 
 SAVABLE = {
     "LinearRegression": "sklearn.linear_model",
@@ -87,8 +88,9 @@ class SklearnSurrogate(BaggedSurrogate):
 
     def _restore(self, files: dict[str, bytes]) -> None:
         rows = self._fitted()
-        known = (rows.std_error * self._warp.slope(rows.y)) ** 2
-        self._learn(self._scaler(rows.x), self._warp.to_latent(rows.y), known, rows.groups, warm=False)
+        c, z = self._scaler(rows.x), self._warp.to_latent(rows.y)
+        known = tempered((rows.std_error * self._warp.slope(rows.y)) ** 2, c, z)
+        self._learn(c, z, known, rows.groups, warm=False)
 
 
 def _describe(estimator: Any) -> Any:

@@ -52,9 +52,9 @@ class GPSurrogate(WarpedSurrogate):
     def __init__(
         self,
         *,
-        hyper_rows: int = 1000,
+        hyper_rows: int = 500,
         max_rows: int = 3000,
-        restarts: int = 1,
+        restarts: int = 0,
         warp: Literal["auto", "none"] = "auto",
         seed: int = 0,
     ) -> None:

@@ -14,19 +14,22 @@ from mbrl_split.surrogates import storage
 from mbrl_split.surrogates.bayesian_linear import BayesianLinear
 from mbrl_split.surrogates.network import StackedNetwork, train
 from mbrl_split.surrogates.prediction import Array
-from mbrl_split.surrogates.rows import held_out
+from mbrl_split.surrogates.rows import folds
 from mbrl_split.surrogates.warped import Honest, Latent, WarpedSurrogate
+
+_FOLDS = 4
 
 
 class MLPSurrogate(WarpedSurrogate):
     """A multi-layer perceptron trained on squared error, whose last layer is Bayesian linear regression.
 
-    The network learns features on 80 % of the groups and stops by the others; then its last layer is replaced by the
-    closed-form posterior on all rows, which gives joint draws and the epistemic part. The aleatoric part is a small
-    noise model fitted to the held-out residuals. Fewer than ten groups: nothing is held out, and the last layer's
-    leave-one-out residuals stand in.
+    Beside the network, and in one batched product with it, run four more that each hold out a quarter of the groups.
+    They tell when to stop, and their held-out residuals teach the noise model, the aleatoric part. The network itself
+    learns from every row; its last layer is then replaced by its closed-form posterior, which gives joint draws and
+    the epistemic part. With fewer than ten groups nothing is held out, and leave-one-out residuals of the last layer
+    stand in.
 
-    ``update`` goes on from the present weights with all rows, scalers frozen, and the same groups still held out.
+    ``update`` goes on from the present weights with all rows, scalers frozen, and each group in its old quarter.
 
     Args:
         hidden: Width of each hidden layer.
@@ -51,7 +54,7 @@ class MLPSurrogate(WarpedSurrogate):
         hidden: Sequence[int] = (128, 128),
         *,
         steps: int = 600,
-        batch_size: int = 256,
+        batch_size: int = 64,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-3,
         warp: Literal["auto", "none"] = "auto",
@@ -79,13 +82,13 @@ class MLPSurrogate(WarpedSurrogate):
         # A tenth of the targets' variance stands for what a precise row still leaves unexplained.
         weights = 0.1 / (0.1 + known)
         weights = weights / weights.mean()
-        held = held_out(groups, 0.2, self.seed)
+        held = folds(groups, _FOLDS, self.seed)  # network 0 holds nothing out, network k the k-th fold
         train(
             self._network,
             c,
             z,
-            (weights * ~held)[None],
-            (weights * held)[None],
+            ~held * weights,
+            held * weights,
             loss="mse",
             steps=max(1, s["steps"] // 3) if warm else s["steps"],
             batch_size=s["batch_size"],
@@ -94,23 +97,20 @@ class MLPSurrogate(WarpedSurrogate):
             seed=self.seed,
         )
         phi = self._features(c)
-        if held.any():
-            head = BayesianLinear.fit(phi[~held], z[~held], weights[~held])
-            mean, variance = head.predict(phi[held])
-            rows = np.flatnonzero(held)
-        else:
-            head = BayesianLinear.fit(phi, z, weights)
-            mean, variance = _leave_one_out(head, phi, z, weights)
-            rows = np.arange(len(z))
-        self._head = BayesianLinear.fit(phi, z, weights, (head.log_precision, head.log_noise))
-        return Honest(rows, Latent(mean, variance, np.ones(len(rows))))
+        self._head = BayesianLinear.fit(phi[0], z, weights)
+        mean, variance = _leave_one_out(self._head, phi[0], z, weights)
+        for k in range(1, len(held)):
+            if held[k].any():
+                head = BayesianLinear.fit(phi[k, ~held[k]], z[~held[k]], weights[~held[k]])
+                mean[held[k]], variance[held[k]] = head.predict(phi[k, held[k]])
+        return Honest(np.arange(len(z)), Latent(mean, variance, np.ones(len(z))))
 
     def _latent(self, c: Array) -> Latent:
-        mean, variance = self._head.predict(self._features(c))
+        mean, variance = self._head.predict(self._features(c)[0])
         return Latent(mean, variance, np.ones(len(c)))
 
     def _draw(self, c: Array, n: int, rng: np.random.Generator) -> Array:
-        return self._head.draw(self._features(c), n, rng)
+        return self._head.draw(self._features(c)[0], n, rng)
 
     def _files(self) -> dict[str, bytes]:
         hyper = np.array([self._head.log_precision, self._head.log_noise])
@@ -125,14 +125,17 @@ class MLPSurrogate(WarpedSurrogate):
         self._head = BayesianLinear(arrays["head.mean"], arrays["head.root"], float(hyper[0]), float(hyper[1]))
 
     def _new_network(self, width: int) -> StackedNetwork:
-        return StackedNetwork(1, [width, *self._settings["hidden"], 1], seed=self.seed, device=self._settings["device"])
+        return StackedNetwork(
+            _FOLDS + 1, [width, *self._settings["hidden"], 1], seed=self.seed, device=self._settings["device"]
+        )
 
     @torch.no_grad()
     def _features(self, c: Array) -> Array:
-        """(1, coordinates, last hidden layer), (n, 1 + d + width)."""
+        """(1, coordinates, last hidden layer) of each network, (networks, n, 1 + d + width)."""
         x = torch.from_numpy(c.astype(np.float32)).to(self._settings["device"])
-        hidden = self._network.features(x)[0].cpu().numpy().astype(np.float64)
-        return np.concatenate([np.ones((len(c), 1)), c, hidden], axis=1)
+        hidden = self._network.features(x).cpu().numpy().astype(np.float64)
+        plain = np.concatenate([np.ones((len(c), 1)), c], axis=1)
+        return np.concatenate([np.broadcast_to(plain, (len(hidden), *plain.shape)), hidden], axis=2)
 
 
 def _leave_one_out(head: BayesianLinear, phi: Array, z: Array, weights: Array) -> tuple[Array, Array]:

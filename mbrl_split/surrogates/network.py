@@ -96,8 +96,8 @@ def train(
         x: Inputs, (n, d).
         z: Targets, (n,).
         weights: Weight of each row in the loss of each member, (members, n).
-        held_out: Weight of each row in each member's stopping rule, (members, n); members without any keep their last
-            weights.
+        held_out: Weight of each row in each member's stopping rule, (members, n). A member without any keeps the
+            weights of the moment at which the others, together, did best; if there are no others, the last.
         loss: Squared error of output 0, or β-NLL of outputs 0 and 1.
         steps: At most so many optimiser steps.
         batch_size: Rows per step.
@@ -119,8 +119,8 @@ def train(
     n = len(x_all)
     batches = [slice(None)] if n <= batch_size else []
     order: list[Tensor] = []
-    watched = h_all.sum(dim=1)
-    best = torch.full_like(watched, torch.inf)
+    watched = h_all.sum(dim=1) > 0
+    best = torch.full((len(h_all),), torch.inf, device=device)
     snapshot = [p.detach().clone() for p in parameters]
     stale = 0
     for step in range(1, steps + 1):
@@ -141,7 +141,9 @@ def train(
         if step % check_every == 0 or step == steps:
             with torch.no_grad():
                 now = (_losses(network(x_all), z_all, "mse" if loss == "mse" else "nll") * h_all).sum(dim=1)
-                better = (now < best) | (watched == 0)
+                # A member that holds nothing out looks at the sum over the others.
+                now = torch.where(watched, now, now.sum() if bool(watched.any()) else -float(step))
+                better = now < best
                 best = torch.where(better, now, best)
                 for kept, p in zip(snapshot, parameters, strict=True):
                     kept[better] = p.detach()[better]

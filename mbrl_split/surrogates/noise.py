@@ -13,10 +13,10 @@ from mbrl_split.surrogates.prediction import Array
 
 @dataclass(frozen=True)
 class NoiseModel:
-    """Latent noise variance exp(w·ψ) with ψ = (1, c, c², μ): coordinates, their squares, and the predicted mean.
+    """Latent noise variance exp(w·ψ) with ψ = (1, c, c², μ, μ²): coordinates, predicted mean, and their squares.
 
     Attributes:
-        weights: w, (2d + 2,).
+        weights: w, (2d + 3,).
         inflation: Factor on the surrogate's own epistemic standard deviation.
     """
 
@@ -67,4 +67,4 @@ class NoiseModel:
 def _features(c: Array, mean: Array) -> Array:
     # Clipped: beyond the rows' range the noise stays what it was at its edge.
     c, mean = np.clip(c, -2.5, 2.5), np.clip(mean, -3, 3)
-    return np.column_stack([np.ones(len(c)), c, c**2 - 1, mean])
+    return np.column_stack([np.ones(len(c)), c, c**2 - 1, mean, mean**2 - 1])

@@ -122,6 +122,18 @@ def held_out(groups: NDArray[np.int64], fraction: float, seed: int) -> NDArray[n
     return np.asarray(chosen[inverse])
 
 
+def folds(groups: NDArray[np.int64], k: int, seed: int) -> NDArray[np.bool_]:
+    """Membership in nothing and in ``k`` disjoint folds of whole groups, (k + 1, n), by the same kind of hash.
+
+    Fewer than ten groups: all folds are empty.
+    """
+    fold = np.floor(hashed_uniform(groups, seed) * k) + 1
+    if len(np.unique(groups)) < 10:
+        fold = np.zeros(len(groups))
+    members = np.arange(k + 1)[:, None]
+    return np.asarray((fold == members) & (members > 0))
+
+
 def bootstrap_counts(groups: NDArray[np.int64], members: int, seed: int) -> NDArray[np.float64]:
     """How often each row occurs in each member's bootstrap, (members, n): whole groups, Poisson(1) each.
 
