@@ -93,5 +93,4 @@ def judge_for(model: str, name: str, contexts: int, overrides: str = "{}") -> Ju
     """The judge of a named scenario with overrides (JSON) on a model; built once per process."""
     problem = scenario(name, **json.loads(overrides))
     table = TableOracle.load(model, problem, half="judge")
-    n_layers = int(table.columns[0].high) + 1
-    return Judged(problem, table, DecisionProblem(problem, n_layers, table.expected, contexts, JUDGE_SEED))
+    return Judged(problem, table, DecisionProblem.of_table(table, contexts, JUDGE_SEED))

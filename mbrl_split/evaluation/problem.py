@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol, Self
@@ -16,11 +16,13 @@ from mbrl_split.envs.rules import drifted
 from mbrl_split.errors import BadInput
 from mbrl_split.evaluation import paths
 from mbrl_split.evaluation.policy import SplitPolicy, policy_splits
+from mbrl_split.oracles import TableOracle
 from mbrl_split.registry import unknown
 from mbrl_split.scenarios import Scenario
 
 Array = NDArray[np.float64]
 Part = Literal["choose", "value"]
+PARTS: tuple[Part, Part] = ("choose", "value")
 
 NOISE_BINS = 8
 """Bins of the per-noise-bin rule."""
@@ -36,6 +38,14 @@ class ExpectedDamage(Protocol):
 
     def __call__(self, X: Array, *, part: Part) -> tuple[Array, Array]:
         """(mean, standard error) of the damage at queries (n, d), nats/token; each (n,)."""
+        ...
+
+
+class DamageByWindow(Protocol):
+    """The same, before averaging over text windows; ``TableOracle.by_window``."""
+
+    def __call__(self, X: Array, part: Part) -> Array:
+        """The damage at queries (n, d) in each window of a part, (n, windows); the windows are the same in all rows."""
         ...
 
 
@@ -97,26 +107,40 @@ class DecisionProblem:
             ``TableOracle.expected``, or :func:`exactly` of a function.
         n_contexts: Held-out contexts.
         seed: Of the contexts and the start splits; never one that a method learns with.
+        by_window: The damage before averaging over windows, from which the headroom's error is bootstrapped. Without
+            it only the standard errors are known, and the error is conservative.
 
     Raises:
         BadInput: No contexts, or a damage that is not finite.
     """
 
     def __init__(
-        self, scenario: Scenario, n_layers: int, expected: ExpectedDamage, n_contexts: int = 2000, seed: int = 0
+        self,
+        scenario: Scenario,
+        n_layers: int,
+        expected: ExpectedDamage,
+        n_contexts: int = 2000,
+        seed: int = 0,
+        *,
+        by_window: DamageByWindow | None = None,
     ) -> None:
         if n_contexts < 2:
             raise BadInput(f"a judge needs at least 2 contexts, not {n_contexts}")
-        self.scenario, self.n_layers = scenario, n_layers
+        self.scenario, self.n_layers, self._by_window = scenario, n_layers, by_window
         rng = np.random.default_rng([seed, 0x6A7564])
         self.context = np.stack([c.sample(n_contexts, rng) for c in scenario.context], axis=1)
         self.start = rng.integers(1, n_layers, n_contexts)
         self.X = self._queries()
-        parts = [self._reward(expected, part) for part in ("choose", "value")]
+        parts = [self._reward(expected, part) for part in PARTS]
         self.reward = np.stack([reward for reward, _ in parts])
         """Expected reward, shape (part, context, split)."""
         self.std_error = np.stack([error for _, error in parts])
         """Its standard error from the measurements, same shape."""
+
+    @classmethod
+    def of_table(cls, table: TableOracle, n_contexts: int = 2000, seed: int = 0) -> Self:
+        """The problem that a measured table judges (its judge half, as a rule)."""
+        return cls(table.scenario, table.n_layers, table.expected, n_contexts, seed, by_window=table.by_window)
 
     @classmethod
     def of_function(
@@ -180,10 +204,10 @@ class DecisionProblem:
         """Contextual headroom, optimal − best fixed, with its standard error.
 
         Two sources of error, added in quadrature: which contexts were drawn (the spread of the difference over
-        contexts), and the measurements behind the damage (a parametric bootstrap). For the latter the errors of one
-        split and part are taken as fully correlated over contexts, which cannot understate them, and those of
-        different splits as independent, which overstates the error of a difference wherever splits were measured with
-        common random numbers.
+        contexts), and the measurements behind the damage. The latter is a bootstrap over text windows, the same for
+        all splits and contexts, where ``by_window`` is known. Else it is a parametric one: the errors of one split and
+        part are taken as fully correlated over contexts, which cannot understate them, and those of different splits
+        as independent, which overstates the error of a difference between splits measured on the same text.
         """
         gain = self._optimal - self._best_fixed
         from_contexts = gain.std(ddof=1) / np.sqrt(len(gain))
@@ -239,15 +263,15 @@ class DecisionProblem:
             row = int(np.flatnonzero(~np.isfinite(mean))[0])
             raise BadInput(f"the expected damage at {self.X.reshape(-1, d)[row].tolist()} is {mean[row]}")
         mean, error = mean.reshape(n, k), error.reshape(n, k)
-        reference = np.zeros((n, 1))
+        return self._compose(mean), np.abs(self._compose(mean - error) - self._compose(mean + error)) / 2
+
+    def _compose(self, damage: Array) -> Array:
+        """Rewards of expected damages (contexts, splits), same shape."""
+        reference = np.zeros((len(damage), 1))
         if self.scenario.reference == "start":
-            reference = np.take_along_axis(mean, self.start[:, None] - 1, axis=1)
+            reference = np.take_along_axis(damage, self.start[:, None] - 1, axis=1)
         splits = np.arange(1, self.n_layers)
-
-        def compose(damage: Array) -> Array:
-            return np.asarray(compose_reward(damage, splits, self.n_layers, self.scenario.reward, reference))
-
-        return compose(mean), np.abs(compose(mean - error) - compose(mean + error)) / 2
+        return np.asarray(compose_reward(damage, splits, self.n_layers, self.scenario.reward, reference))
 
     def _crosswise(self, choose: Callable[[Array], NDArray[np.int64]]) -> Array:
         """Per context, the value on each part of the paths chosen on the other; the two ways averaged, shape (n,)."""
@@ -282,20 +306,31 @@ class DecisionProblem:
         return self._direct(self._best_target(reward, everyone)[everyone])
 
     def _measurement_error(self) -> float:
-        """Standard error of the headroom from the measurements: a parametric bootstrap (see :attr:`headroom`).
+        """Standard error of the headroom from the measurements, by bootstrap (see :attr:`headroom`).
 
         The whole procedure is repeated on disturbed rewards, choosing included: where the errors are not small against
         the differences between splits, what is chosen adds to the spread.
         """
         if not self.std_error.any():
             return 0.0
-        few = slice(0, _BOOTSTRAP_CONTEXTS)
-        rng = np.random.default_rng(0)
         twin = copy.copy(self)
-        twin.context, twin.start = self.context[few], self.start[few]
-        found = np.empty(_BOOTSTRAP_REPLICATES)
-        for i in range(len(found)):
-            z = rng.standard_normal((2, 1, self.n_layers - 1))
-            twin.reward = self.reward[:, few] + z * self.std_error[:, few]
-            found[i] = (twin._crosswise(twin._optimal_path) - twin._crosswise(twin._fixed_path)).mean()
-        return float(found.std(ddof=1))
+        twin.context, twin.start = self.context[:_BOOTSTRAP_CONTEXTS], self.start[:_BOOTSTRAP_CONTEXTS]
+        found = []
+        for reward in self._replicates(twin, np.random.default_rng(0)):
+            twin.reward = reward
+            found.append((twin._crosswise(twin._optimal_path) - twin._crosswise(twin._fixed_path)).mean())
+        return float(np.std(found, ddof=1))
+
+    def _replicates(self, twin: DecisionProblem, rng: np.random.Generator) -> Iterator[Array]:
+        """Bootstrap replicates of the rewards in the first contexts, each of shape (part, context, split)."""
+        n, k = len(twin.context), self.n_layers - 1
+        if self._by_window is None:
+            for _ in range(_BOOTSTRAP_REPLICATES):
+                yield self.reward[:, :n] + rng.standard_normal((2, 1, k)) * self.std_error[:, :n]
+            return
+        X = self.X[:n].reshape(n * k, -1)
+        damage = [self._by_window(X, part) for part in PARTS]
+        for _ in range(_BOOTSTRAP_REPLICATES):
+            shares = [rng.multinomial(w, np.full(w, 1 / w)) / w for w in (d.shape[1] for d in damage)]
+            means = [d @ share for d, share in zip(damage, shares, strict=True)]
+            yield np.stack([twin._compose(mean.reshape(n, k)) for mean in means])

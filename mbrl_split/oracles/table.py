@@ -199,6 +199,21 @@ class TableOracle(Oracle):
         a, b = self.columns[self._intensity], self.columns[self._m]
         return self._landscapes[part].read(place, a.to_unit(x[:, self._intensity]), b.to_unit(x[:, self._m]))
 
+    def by_window(self, X: ArrayLike, part: Share | None = None) -> Floats:
+        """The expected damage of each row in each window of a part, shape (n, windows), nats/token.
+
+        What :meth:`expected` averages; all rows read the same windows, so resampling the columns is a bootstrap of any
+        comparison between splits or contexts.
+        """
+        x, place = self._rows(X)
+        weights = self.grid.weights(x[:, self._intensity], None if self._m is None else x[:, self._m])
+        curves = self._by_window[:, self.windows_of(part)]
+        values = np.empty((len(x), curves.shape[1]))
+        for p in np.unique(place):
+            rows = place == p
+            values[rows] = weights[rows] @ curves[p].T
+        return values
+
     def windows_of(self, part: Share | None) -> NDArray[np.int64]:
         """Indices of the table's windows that belong to a part of :meth:`expected`."""
         n = len(self.table.windows)

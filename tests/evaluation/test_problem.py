@@ -12,6 +12,7 @@ from mbrl_split.envs import LLMSplitVector, OracleSource
 from mbrl_split.errors import BadInput
 from mbrl_split.evaluation import DecisionProblem, agent_policy, policy_splits
 from mbrl_split.evaluation.paths import along, best_path, direct_path, greedy_path, random_value
+from mbrl_split.evaluation.problem import PARTS
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 ABSOLUTE = scenario("equalised")
@@ -159,12 +160,35 @@ def test_headroom_error_covers_fresh_measurements_and_fresh_contexts():
         def expected(X, *, part, error=error):
             return damage(X) + error[part][X[:, 0].astype(int)], np.full(len(X), 0.02)
 
-        room = DecisionProblem(ABSOLUTE, 12, expected, n_contexts=200, seed=k).headroom
+        room = DecisionProblem(ABSOLUTE, 12, expected, n_contexts=100, seed=k).headroom
         found.append(room.value)
         stated.append(room.std_error)
     spread = np.std(found, ddof=1)
     assert spread < 1.25 * np.mean(stated)  # never understated (1.25: χ² with 39 degrees of freedom, 2 %)
     assert np.mean(stated) < 2.5 * spread  # nor uselessly wide
+
+
+def test_windows_shared_by_all_splits_shrink_the_error_of_the_headroom():
+    """Text that is hard for every split alike moves all rewards together: the windows know, standard errors do not."""
+    found, by_window, by_error = [], [], []
+    for k in range(30):
+        factor = {part: np.random.default_rng([k, i]).uniform(0.4, 1.6, 32) for i, part in enumerate(PARTS)}
+
+        def windows(X, part, factor=factor):
+            return damage(X)[:, None] * factor[part]
+
+        def expected(X, *, part, windows=windows):
+            values = windows(X, part)
+            return values.mean(axis=1), values.std(axis=1, ddof=1) / np.sqrt(32)
+
+        p = DecisionProblem(ABSOLUTE, 12, expected, 100, by_window=windows)
+        found.append(p.optimal - p.best_fixed)
+        if k < 6:
+            by_window.append(p._measurement_error())
+            by_error.append(DecisionProblem(ABSOLUTE, 12, expected, 100)._measurement_error())
+    spread = np.std(found, ddof=1)
+    assert 0.7 < np.mean(by_window) / spread < 1.4
+    assert np.mean(by_error) > 2 * spread
 
 
 def test_a_judge_is_seeded_and_refuses_nonsense():

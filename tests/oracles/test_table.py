@@ -299,3 +299,17 @@ def test_only_contexts_outside_the_measured_range_are_refused():
         oracle.expected([[2, 1.0, 1.0]], "both")
     with pytest.raises(BadInput, match="holds 24 windows"):
         TableOracle(made_up(), scenario("equalised", windows=30))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_windows_average_to_the_expected_damage(name):
+    oracle = TableOracle(
+        made_up(name if name in FAMILIES else family_of(SCENARIOS[name].channel).name), SCENARIOS[name]
+    )
+    X = queries(oracle, 50)
+    for part in (None, "choose", "value"):
+        values = oracle.by_window(X, part)
+        mean, error = oracle.expected(X, part, exact=True)
+        assert values.shape == (50, len(oracle.windows_of(part)))
+        np.testing.assert_allclose(values.mean(axis=1), mean, atol=1e-12)
+        np.testing.assert_allclose(values.std(axis=1, ddof=1) / np.sqrt(values.shape[1]), error, atol=1e-12)
