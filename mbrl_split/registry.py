@@ -61,6 +61,8 @@ SURROGATES = Registry(
         "ensemble": "mbrl_split.surrogates:EnsembleSurrogate",
         "gp": "mbrl_split.surrogates:GPSurrogate",
         "xgboost": "mbrl_split.surrogates:XGBoostSurrogate",
+        "fading-gp": "mbrl_split.surrogates:fading_gp",
+        "fading-mlp": "mbrl_split.surrogates:fading_mlp",
     },
 )
 AGENTS = Registry(

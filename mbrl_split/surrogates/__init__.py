@@ -4,7 +4,7 @@ from mbrl_split.surrogates.base import Prediction, Surrogate
 from mbrl_split.surrogates.boosting import XGBoostSurrogate
 from mbrl_split.surrogates.ensemble import EnsembleSurrogate
 from mbrl_split.surrogates.estimator import SklearnSurrogate
-from mbrl_split.surrogates.fading import FadingSurrogate, window_rows
+from mbrl_split.surrogates.fading import FadingSurrogate, fading_gp, fading_mlp, window_rows
 from mbrl_split.surrogates.gp import GPSurrogate
 from mbrl_split.surrogates.loading import load_surrogate
 from mbrl_split.surrogates.mlp import MLPSurrogate
@@ -24,6 +24,8 @@ __all__ = [
     "TabulatedSurrogate",
     "XGBoostSurrogate",
     "crps",
+    "fading_gp",
+    "fading_mlp",
     "load_surrogate",
     "score",
     "window_rows",

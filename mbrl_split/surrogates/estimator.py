@@ -76,6 +76,7 @@ class SklearnSurrogate(BaggedSurrogate):
             if "random_state" in member.get_params():
                 member.set_params(random_state=(self.seed + k) % 2**31)
             rows = np.repeat(np.arange(len(z)), count)
+            rows = np.resize(rows, max(len(rows), 10))  # some estimators refuse to learn from very few rows
             weighted = np.ptp(weights) > 0 and has_fit_parameter(member, "sample_weight")
             keywords = {"sample_weight": weights[rows]} if weighted else {}
             self._members.append(member.fit(c[rows], z[rows], **keywords))

@@ -15,7 +15,9 @@ from mbrl_split.channels.fading_integral import NakagamiFading, NoFading, ratio_
 from mbrl_split.columns import Column, check_rows
 from mbrl_split.errors import BadInput
 from mbrl_split.surrogates.base import Surrogate
+from mbrl_split.surrogates.gp import GPSurrogate
 from mbrl_split.surrogates.loading import load_wrapper, save_wrapper
+from mbrl_split.surrogates.mlp import MLPSurrogate
 from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.quantiles import SCORES, KnotPrediction
 from mbrl_split.surrogates.storage import columns_from_data, columns_to_data
@@ -243,3 +245,13 @@ def _pearson(skewness: Array) -> Array:
     steps = np.maximum(np.diff(values, axis=0), 0.2 * width)
     below, above = steps[:middle][::-1].cumsum(axis=0)[::-1], steps[middle:].cumsum(axis=0)
     return np.asarray(np.concatenate([-below, np.zeros_like(values[:1]), above]) + values[middle])
+
+
+def fading_gp(*, seed: int = 0, **settings: Any) -> FadingSurrogate:
+    """A :class:`FadingSurrogate` over a Gaussian process; ``settings`` are the process's own."""
+    return FadingSurrogate(GPSurrogate(seed=seed, **settings))
+
+
+def fading_mlp(*, seed: int = 0, **settings: Any) -> FadingSurrogate:
+    """A :class:`FadingSurrogate` over one network; ``settings`` are the network's own."""
+    return FadingSurrogate(MLPSurrogate(seed=seed, **settings))

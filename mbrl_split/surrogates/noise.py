@@ -43,8 +43,10 @@ class NoiseModel:
         prior_mean[0] = np.log(max(float(np.mean(residuals**2 / base)), 1e-12)) if len(residuals) else 0.0
         precision[0], precision[-1] = 0.1, 4.0  # the last parameter is log inflation
 
+        log_base = np.log(base)
+
         def objective(theta: Array) -> tuple[float, Array]:
-            noise = base * np.exp(np.clip(psi @ theta[:-1], -30, 30))
+            noise = np.exp(np.clip(log_base + psi @ theta[:-1], -30, 5))
             spread = np.exp(2 * theta[-1]) * var_epistemic
             total = noise + spread + 1e-12
             pull = 0.5 * (1 / total - residuals**2 / total**2)
@@ -61,7 +63,7 @@ class NoiseModel:
 
     def variance(self, c: Array, mean: Array, base: Array) -> Array:
         """Latent noise variance (n,) at coordinates ``c`` (n, d) with predicted latent means (n,)."""
-        return np.asarray(base * np.exp(np.clip(_features(c, mean) @ self.weights, -30, 5)))
+        return np.asarray(np.exp(np.clip(np.log(base) + _features(c, mean) @ self.weights, -30, 5)))
 
 
 def _features(c: Array, mean: Array) -> Array:
