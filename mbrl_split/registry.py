@@ -72,6 +72,12 @@ AGENTS = Registry(
         "a2c": "mbrl_split.agents:A2C",
         "dqn": "mbrl_split.agents:DQN",
         "reinforce": "mbrl_split.agents:REINFORCE",
+        "epsilon-greedy": "mbrl_split.agents:EpsilonGreedy",
+        "ucb1": "mbrl_split.agents:UCB1",
+        "thompson": "mbrl_split.agents:ThompsonSampling",
+        "linucb": "mbrl_split.agents:LinUCB",
+        "lints": "mbrl_split.agents:LinTS",
+        "successive-elimination": "mbrl_split.agents:SuccessiveElimination",
     },
 )
 SCHEDULES = Registry(

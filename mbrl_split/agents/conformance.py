@@ -16,7 +16,7 @@ from mbrl_split.errors import MbrlSplitError
 
 
 class Corridor(gym.Env[Any, Any]):
-    """Five cells, a random start; reaching the last cell pays 1 and ends the episode, as do 12 steps."""
+    """Five cells, a random start. The last pays 1 and ends the episode; elsewhere a coin pays; 12 steps at most."""
 
     def __init__(self) -> None:
         self.observation_space = gym.spaces.Box(-1.0, 1.0, (2,), dtype=np.float32)
@@ -35,7 +35,8 @@ class Corridor(gym.Env[Any, Any]):
         self.cell = int(np.clip(self.cell + int(action) - 1, 0, 4))
         self.steps += 1
         arrived = self.cell == 4
-        return self._observe(), float(arrived), arrived, self.steps >= 12, {}
+        paid = arrived or self.np_random.random() < 0.2
+        return self._observe(), float(paid), arrived, self.steps >= 12, {}
 
 
 MODES = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
@@ -58,7 +59,7 @@ def check_agent(
         steps: Environment steps of each half of a learning; choose the hyper-parameters so that it updates in them.
         num_envs: Sub-environments of the vector environments.
         load: Instead of ``kind.load``, for classes whose ``load`` needs more than the path.
-        **config: Hyper-parameters.
+        **config: Hyper-parameters; constant ones, since a schedule ends with the total given at ``learn``.
 
     Raises:
         AssertionError: With one sentence that says what does not hold.

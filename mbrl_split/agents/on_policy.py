@@ -82,7 +82,7 @@ class OnPolicy(Learner):
             raise BadInput("the rollout is full: call update() before collecting more")
         obs = self._policy_obs
         if obs is None:  # the first observations of a new environment
-            obs = self._seen(stream.obs, np.ones(stream.num_envs, dtype=bool))
+            obs = self._seen(stream.obs)
         mask = stream.mask
         actions = self._choose(obs, mask, False, self._rng["policy"])
         step = self._advance(stream, actions)
@@ -90,7 +90,7 @@ class OnPolicy(Learner):
         if self._reward_scaler is not None:
             self._reward_scaler.update(rewards, step.ended, step.live)
             rewards = self._reward_scaler(rewards)
-        self._policy_obs = self._seen(step.obs, np.ones(stream.num_envs, dtype=bool))
+        self._policy_obs = self._seen(step.obs)
         final = self._policy_obs if step.next_obs is step.obs else self._scaled(step.next_obs)
         rollout.add(obs, actions, mask, rewards, step, final)
         self._after_step(step)
@@ -101,10 +101,10 @@ class OnPolicy(Learner):
     def _scaled(self, rows: Array) -> Array:
         return rows if self._scaler is None else self._scaler(rows)
 
-    def _seen(self, rows: Array, live: Array) -> Array:
+    def _seen(self, rows: Array) -> Array:
         """Take observations into the statistics, and give them as the policy sees them."""
         if self._scaler is not None:
-            self._scaler.moments.update(rows[live])
+            self._scaler.moments.update(rows)
         return self._scaled(rows)
 
     def _batch(self, *, gamma: float, gae_lambda: float) -> tuple[dict[str, Array], float]:

@@ -159,11 +159,12 @@ class Planner:
 
     def _follow(self, weights: Array, values: Array) -> Array:
         # Selection, not multiplication: 0·(−∞) of a forbidden action is not a number.
-        return np.asarray(np.where(weights > 0, weights * self.model.q(values), 0.0).sum(axis=1))
+        return np.asarray((weights * np.where(weights > 0, self.model.q(values), 0.0)).sum(axis=1))
 
     def _weights(self, policy: NDArray[Any]) -> Array:
         """Probabilities (S, A) of a policy, checked."""
         states, actions = self.model.R.shape
+        weights: Array
         if policy.shape == (states,):
             if policy.min() < 0 or policy.max() >= actions:
                 raise BadInput(f"the policy takes an action outside 0 … {actions - 1}")

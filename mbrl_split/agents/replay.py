@@ -147,7 +147,8 @@ class Replay:
         if relabel is not None:
             stale = f["version"][env, at] != version
             if stale.any():
-                e, a = env[stale], at[stale]
+                # Each stored transition once, however often it was drawn.
+                e, a = np.unravel_index(np.unique(env[stale] * self.length + at[stale]), f["reward"].shape)
                 f["reward"][e, a] = relabel(f["obs"][e, a], f["action"][e, a], f["next_obs"][e, a])
                 f["version"][e, a] = version
         return np.asarray(f["reward"][env, at])

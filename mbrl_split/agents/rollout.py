@@ -49,7 +49,7 @@ class Rollout:
         ended = step.ended
         f["obs"][t], f["action"][t], f["reward"][t] = obs, actions, rewards
         f["terminated"][t], f["ended"][t], f["live"][t] = step.terminated, ended, step.live
-        if final_obs is not obs and ended.any():
+        if ended.any():
             f["final_obs"][t, ended] = final_obs[ended]
         if mask is not None:
             if not self.masked:

@@ -64,7 +64,7 @@ class SurrogateBandit(Bandit):
     Args:
         observation_space: Contexts.
         action_space: Arms.
-        surrogate: Anything with the contract of :class:`mbrl_split.surrogates.Surrogate`.
+        surrogate: Anything with the contract of :class:`mbrl_split.surrogates.Surrogate`; a clone of it is fitted.
         features: (contexts (n, d), arms (k,) from 0) → rows for the surrogate, (n·k, f), contexts outermost. By default
             the context with the arm as one more coordinate.
         reward: (predictions (n, A), contexts (n, d), arms (A,)) → rewards (n, A), where the surrogate predicts
@@ -93,7 +93,9 @@ class SurrogateBandit(Bandit):
             raise BadInput("SurrogateBandit needs surrogate=, for instance GPSurrogate()")
         if reward is not None and self.config.fit_every:
             raise BadInput("with reward= the surrogate predicts something else than the reward: set fit_every=0")
-        self.surrogate, self.features, self.reward = surrogate, features, reward
+        # A surrogate to be fitted is the agent's own; one that is fitted elsewhere is shared.
+        self.surrogate = surrogate.clone() if self.config.fit_every else surrogate
+        self.features, self.reward = features, reward
         self._all_arms = np.arange(self.n_actions)
         self._x: list[Array] = []
         self._y: list[Array] = []
@@ -195,6 +197,8 @@ class SurrogateBandit(Bandit):
             **tree["config"],
         )
         agent._load(tree)
+        if saved["folder"] is not None:
+            agent.surrogate = surrogate
         return agent
 
     def _state(self) -> dict[str, Any]:

@@ -167,15 +167,17 @@ class Stream(ABC):
             raise BadInput(
                 f"the agent was saved with {state['num_envs']} sub-environments, this one has {self.num_envs}"
             )
-        self.reset(state["seed"])
         if state["kind"] == "state":
             if not self._stateful:
                 raise Refused("the agent was saved with the state of its environment, which this one cannot load")
-            for env, saved in zip(self._stateful, state["states"], strict=True):
-                env.load_state_dict(saved)
-            self.obs, self.mask = state["obs"], state["mask"]
+            # No reset: it might ask the costly source.
+            for part, layer, saved in zip(self._parts(), self._stateful, state["states"], strict=True):
+                layer.load_state_dict(saved)
+                _as_if_reset(part)
+            self._seed, self.obs, self.mask = state["seed"], state["obs"], state["mask"]
             self._resetting = state["resetting"]
             return
+        self.reset(state["seed"])
         for actions in state["actions"]:
             self.step(np.asarray(actions, dtype=np.int64))
         if not np.array_equal(self.obs, state["obs"], equal_nan=True):
@@ -359,4 +361,12 @@ def _stateful_layer(env: Any) -> Any | None:
             return env
         if not isinstance(env, STATELESS):
             return None
+        env = env.env
+
+
+def _as_if_reset(env: Any) -> None:
+    """Tell the wrappers that insist on a reset before the first step that there was one."""
+    while isinstance(env, STATELESS):
+        if isinstance(env, gym.wrappers.OrderEnforcing):
+            env._has_reset = True
         env = env.env

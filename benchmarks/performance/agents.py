@@ -1,0 +1,138 @@
+"""Environment steps per second of learning: ours and Stable-Baselines3's, in turn (A B A B), one process, one thread.
+
+    python benchmarks/performance/agents.py [--rounds 5] [--steps 16384] [--out FOLDER]
+
+1. Identical settings and number of updates, 8 CartPole environments in Python: PPO (the default settings and the
+   preset) and DQN. The ratio is the median over rounds; both libraries are warmed up first.
+2. PPO on a vectorised environment whose steps cost next to nothing, 256 to 1,024 sub-environments: ours alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import gymnasium as gym
+import numpy as np
+import stable_baselines3 as sb3
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.env_util import make_vec_env
+
+from mbrl_split import agents
+
+# Names that differ between the two are given in ours and translated in `peer`.
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "PPO, default settings": ("PPO", {"n_steps": 256, "batch_size": 64, "n_epochs": 10}),
+    "PPO, CartPole preset": (
+        "PPO",
+        {"n_steps": 32, "batch_size": 256, "n_epochs": 20, "gamma": 0.98, "gae_lambda": 0.8, "learning_rate": 1e-3},
+    ),
+    "DQN, 64-64, train 4 / 1": (
+        "DQN",
+        {"learning_starts": 500, "batch_size": 64, "train_freq": 4, "gradient_steps": 1, "net_arch": (64, 64)},
+    ),
+    "DQN, CartPole preset": (
+        "DQN",
+        {"learning_starts": 1000, "batch_size": 64, "train_freq": 32, "gradient_steps": 128, "net_arch": (256, 256)},
+    ),
+}
+ENVS = 8
+
+
+class Instant(VectorEnv[Any, Any, Any]):
+    """Contexts drawn anew each step, episodes of five steps, a reward in closed form: numpy and nothing else."""
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(self, num_envs: int) -> None:
+        self.num_envs = num_envs
+        self.single_observation_space = gym.spaces.Box(-1, 1, (3,), dtype=np.float32)
+        self.single_action_space = gym.spaces.Discrete(11)
+        self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, num_envs)
+        self.action_space = gym.vector.utils.batch_space(self.single_action_space, num_envs)
+        self._never = np.zeros(num_envs, dtype=bool)
+
+    def _draw(self) -> Any:
+        return self.np_random.uniform(-1, 1, (self.num_envs, 3)).astype(np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self._t, self._obs = 0, self._draw()
+        return self._obs, {}
+
+    def step(self, actions: Any) -> Any:
+        reward = -np.abs(self._obs[:, 0] - actions / 5 + 1)
+        self._t += 1
+        new, over = self._draw(), self._t % 5 == 0
+        info = {"final_obs": new.copy(), "_final_obs": ~self._never} if over else {}
+        self._obs = self._draw() if over else new
+        return self._obs, reward, self._never, ~self._never if over else self._never, info
+
+
+def mine(kind: str, settings: dict[str, Any], seed: int) -> Callable[[int], None]:
+    envs = [gym.make("CartPole-v1") for _ in range(ENVS)]
+    agent = getattr(agents, kind)(envs[0].observation_space, envs[0].action_space, seed=seed, **settings)
+    return lambda steps: agent.learn(envs, steps)
+
+
+def peer(kind: str, settings: dict[str, Any], seed: int) -> Callable[[int], None]:
+    arch = settings.get("net_arch")
+    kwargs = {name: value for name, value in settings.items() if name != "net_arch"}
+    if arch is not None:
+        kwargs["policy_kwargs"] = {"net_arch": list(arch)}
+    vec = make_vec_env("CartPole-v1", n_envs=ENVS, seed=seed)
+    model = getattr(sb3, kind)("MlpPolicy", vec, seed=seed, device="cpu", **kwargs)
+    return lambda steps: model.learn(steps, reset_num_timesteps=False)
+
+
+def speed(learn: Callable[[int], None], steps: int) -> float:
+    began = time.perf_counter()
+    learn(steps)
+    return steps / (time.perf_counter() - began)
+
+
+def main(rounds: int, steps: int, out: Path | None) -> None:
+    torch.set_num_threads(1)
+    figures: dict[str, Any] = {}
+    for label, (kind, settings) in CASES.items():
+        a, b = mine(kind, settings, 0), peer(kind, settings, 0)
+        a(4096), b(4096)
+        ours, theirs = [], []
+        for _ in range(rounds):
+            ours.append(speed(a, steps))
+            theirs.append(speed(b, steps))
+        ratio = statistics.median(x / y for x, y in zip(ours, theirs, strict=True))
+        figures[label] = {"ours": statistics.median(ours), "sb3": statistics.median(theirs), "ratio": ratio}
+        print(
+            f"{label:<26} ours {figures[label]['ours']:9,.0f}/s  SB3 {figures[label]['sb3']:8,.0f}/s  ratio {ratio:.1f}"
+        )
+    for n in (256, 1024):
+        env = Instant(n)
+        agent = agents.PPO(
+            env.single_observation_space, env.single_action_space, seed=0, n_steps=16, batch_size=n * 4, n_epochs=4
+        )
+        agent.learn(env, 16 * n)
+        measured = [speed(lambda s: agent.learn(env, s), 16 * n * 8) for _ in range(rounds)]  # noqa: B023
+        figures[f"PPO, {n} native"] = {"ours": statistics.median(measured)}
+        print(f"{f'PPO, {n} native':<26} ours {statistics.median(measured):9,.0f}/s")
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "agents.json").write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=16_384)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    main(args.rounds, args.steps, args.out)

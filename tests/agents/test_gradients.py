@@ -1,0 +1,198 @@
+"""The written-out gradients and optimisers against torch."""
+
+import numpy as np
+import pytest
+import torch
+
+from mbrl_split.agents import NonFinite
+from mbrl_split.agents.actor_critic import ActorCritic
+from mbrl_split.agents.categorical import best, log_softmax, sample
+from mbrl_split.agents.losses import clipped_policy_loss
+from mbrl_split.agents.networks import Parameters, orthogonal
+from mbrl_split.agents.optimisers import Adam, RMSprop
+from mbrl_split.agents.q_network import QNetwork
+
+
+def policy_batch(rng, n, size, actions, masked, dtype):
+    mask = rng.random((n, actions)) < 0.7
+    mask[:, 0] = True
+    chosen = np.array([rng.choice(np.flatnonzero(m)) for m in mask]) if masked else rng.integers(actions, size=n)
+    batch = {
+        "obs": rng.normal(size=(n, size)).astype(dtype),
+        "action": chosen,
+        "advantage": rng.normal(size=n).astype(dtype),
+        "log_prob": np.log(rng.uniform(0.1, 0.6, size=n)).astype(dtype),
+        "return": rng.normal(size=n).astype(dtype),
+        "value": rng.normal(size=n).astype(dtype),
+    }
+    return {**batch, "mask": mask} if masked else batch
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("clip_range_vf", [None, 0.3])
+def test_actor_critic_gradient_equals_autograd(activation, masked, clip_range_vf):
+    rng = np.random.default_rng(0)
+    nets = ActorCritic(5, 4, (16, 16), activation, rng, dtype=np.float64)
+    nets.parameters.value += 0.3 * rng.normal(size=nets.parameters.value.shape)
+    batch = policy_batch(rng, 64, 5, 4, masked, np.float64)
+    settings = {"clip_range": 0.2, "clip_range_vf": clip_range_vf, "ent_coef": 0.05, "vf_coef": 0.7}
+    written = nets.gradient(batch, **settings)
+    gradient = nets.parameters.grad.copy()
+    assert np.abs(gradient).min() < np.abs(gradient).max()
+    autograd = nets.gradient_autograd(batch, **settings)
+    np.testing.assert_allclose(gradient, nets.parameters.grad, rtol=0, atol=1e-12)
+    for name, value in autograd.items():
+        assert written[name] == pytest.approx(value, abs=1e-6), name
+    assert 0 < written["clip_fraction"] < 1, "both branches of the clip are exercised"
+
+
+def test_single_precision_gradient_equals_autograd():
+    rng = np.random.default_rng(1)
+    nets = ActorCritic(4, 3, (64, 64), "tanh", rng)
+    batch = policy_batch(rng, 256, 4, 3, False, np.float32)
+    settings = {"clip_range": 0.2, "clip_range_vf": None, "ent_coef": 0.01, "vf_coef": 0.5}
+    nets.gradient(batch, **settings)
+    gradient = nets.parameters.grad.copy()
+    nets.gradient_autograd(batch, **settings)
+    np.testing.assert_allclose(gradient, nets.parameters.grad, rtol=0, atol=1e-6)
+
+
+def test_value_gradient_alone():
+    rng = np.random.default_rng(2)
+    nets = ActorCritic(4, 3, (8,), "tanh", rng, dtype=np.float64)
+    batch = policy_batch(rng, 32, 4, 3, False, np.float64)
+    loss = nets.value_gradient(batch)
+    assert loss == pytest.approx(np.mean((nets.values(batch["obs"]) - batch["return"]) ** 2))
+    assert not nets.parameters.part("actor").grad.any()
+    eps, weights = 1e-6, nets.parameters.part("critic").value
+    for index in (0, 7, len(weights) - 1):
+        before = weights[index]
+        weights[index] = before + eps
+        up = np.mean((nets.values(batch["obs"]) - batch["return"]) ** 2)
+        weights[index] = before - eps
+        down = np.mean((nets.values(batch["obs"]) - batch["return"]) ** 2)
+        weights[index] = before
+        assert nets.parameters.part("critic").grad[index] == pytest.approx((up - down) / (2 * eps), abs=1e-7)
+
+
+@pytest.mark.parametrize("dueling", [False, True])
+def test_q_gradient_equals_autograd(dueling):
+    rng = np.random.default_rng(3)
+    net = QNetwork(4, 3, (16, 16), "relu", rng, dueling=dueling, dtype=np.float64)
+    obs, actions = rng.normal(size=(40, 4)), rng.integers(3, size=40)
+    targets = net(obs)[np.arange(40), actions] + 2 * rng.normal(size=40)  # both branches of the Huber loss
+    loss, value = net.gradient(obs, actions, targets)
+    gradient = net.parameters.grad.copy()
+    loss_torch, value_torch = net.gradient_autograd(obs, actions, targets)
+    np.testing.assert_allclose(gradient, net.parameters.grad, rtol=0, atol=1e-12)
+    assert (loss, value) == (pytest.approx(loss_torch), pytest.approx(value_torch))
+
+
+def test_double_and_masked_targets_by_hand():
+    from mbrl_split.agents.replay import Batch
+
+    net = QNetwork(1, 3, (), "relu", np.random.default_rng(0), dtype=np.float64)
+    net.parameters.views["q.w0"][...], net.parameters.views["q.b0"][...] = 0, [1.0, 5.0, 3.0]
+    net.target_parameters.views["q.w0"][...], net.target_parameters.views["q.b0"][...] = 0, [10.0, 20.0, 30.0]
+    rows = np.zeros((3, 1))
+    mask = np.array([[True, True, True], [True, False, True], [True, True, True]])
+    batch = Batch(rows, np.zeros(3, int), np.array([1.0, 1.0, 1.0]), rows, np.array([0.9, 0.81, 0.0]), mask, np.ones(3))
+    # Online picks action 1, or 2 where 1 is forbidden; the lagging network values it; the third row has terminated.
+    np.testing.assert_allclose(net.targets(batch, double=True), [1 + 0.9 * 20, 1 + 0.81 * 30, 1])
+    batch.next_mask = np.array([[True, True, False]] * 3)
+    np.testing.assert_allclose(net.targets(batch, double=False), [1 + 0.9 * 20, 1 + 0.81 * 20, 1])
+    net.target_parameters.views["q.b0"][...] = np.inf
+    assert net.targets(batch, double=True)[2] == 1.0, "no 0·∞ after a final state"
+
+
+def test_masked_entropy_and_ratio_by_hand():
+    """Three actions, one forbidden, logits (0, ln 3, 100): p = (1/4, 3/4, 0)."""
+    logits, mask = np.array([[0.0, np.log(3), 100.0]]), np.array([[True, True, False]])
+    log_p, p = log_softmax(logits, mask)
+    np.testing.assert_allclose(p, [[0.25, 0.75, 0.0]])
+    loss = clipped_policy_loss(
+        logits, np.array([1]), np.array([2.0]), np.log([0.5]), mask, clip_range=0.2, ent_coef=0.0
+    )
+    assert loss.entropy == pytest.approx(0.25 * np.log(4) + 0.75 * np.log(4 / 3))
+    assert log_p[0, 1] == pytest.approx(np.log(0.75))
+    # The ratio is 1.5, clipped at 1.2: the loss is −1.2·2, without a gradient.
+    assert loss.loss == pytest.approx(-2.4)
+    assert not loss.d_logits.any()
+    negative = clipped_policy_loss(
+        logits, np.array([1]), np.array([-2.0]), np.log([0.5]), mask, clip_range=0.2, ent_coef=0.0
+    )
+    assert negative.loss == pytest.approx(3.0), "min takes the unclipped gain when the advantage is negative"
+    np.testing.assert_allclose(negative.d_logits, [[-3.0 * 0.25, 3.0 * 0.25, 0.0]])
+    assert negative.kl == pytest.approx(0.5 - np.log(1.5))
+
+
+def test_sampling_follows_the_weights_and_never_takes_a_zero():
+    p = np.tile([0.0, 0.2, 0.0, 0.8, 0.0], (50_000, 1))
+    drawn = np.bincount(sample(p, np.random.default_rng(0)), minlength=5) / 50_000
+    np.testing.assert_allclose(drawn, p[0], atol=0.006)
+    assert drawn[[0, 2, 4]].sum() == 0
+
+    class Top:
+        def random(self, n):
+            return np.full(n, 1 - 2**-53)
+
+    assert (sample(p[:3] * 3.3333333, Top()) == 3).all(), "the largest draw stays on the last positive weight"
+
+
+def test_the_best_action_is_an_allowed_one_even_at_minus_infinity():
+    values = np.array([[-np.inf, -np.inf, 1.0]])
+    assert best(values, np.array([[False, True, False]]))[0] == 1
+
+
+@pytest.mark.parametrize("eps", [1e-5, 1e-8])
+def test_adam_equals_torch(eps):
+    rng = np.random.default_rng(0)
+    ours = Parameters({"w": (7, 3), "b": (3,)}, np.float64)
+    ours.value[...] = rng.normal(size=24)
+    theirs = torch.nn.Parameter(torch.from_numpy(ours.value.copy()))
+    adam, reference = Adam(ours, eps=eps), torch.optim.Adam([theirs], lr=1.0, eps=eps)
+    for step in range(30):
+        gradient = rng.normal(size=24) * 10 ** rng.normal()
+        ours.grad[...] = gradient
+        theirs.grad = torch.from_numpy(gradient.copy())
+        reference.param_groups[0]["lr"] = 1e-2 / (step + 1)
+        norm = adam.step(1e-2 / (step + 1), max_grad_norm=0.5, env_step=0)
+        expected = torch.nn.utils.clip_grad_norm_([theirs], 0.5)
+        reference.step()
+        assert norm == pytest.approx(expected.item())
+        np.testing.assert_allclose(ours.value, theirs.detach().numpy(), rtol=0, atol=1e-12)
+
+
+def test_rmsprop_by_hand():
+    parameters = Parameters({"w": (1,)}, np.float64)
+    parameters.grad[...] = 3.0
+    optimiser = RMSprop(parameters, alpha=0.9, eps=0.1)
+    optimiser.step(0.5, max_grad_norm=None, env_step=0)
+    # The average starts at one: .9·1 + .1·9 = 1.8.
+    assert parameters.value[0] == pytest.approx(-0.5 * 3 / np.sqrt(1.8 + 0.1))
+
+
+def test_a_gradient_that_is_not_finite_names_tensor_and_step_and_moves_nothing():
+    parameters = Parameters({"actor.w0": (2, 2), "critic.b1": (3,)})
+    parameters.grads["critic.b1"][1] = np.nan
+    with pytest.raises(NonFinite, match=r"gradient of critic\.b1 is nan at index \(1,\) at environment step 77"):
+        Adam(parameters).step(1e-3, max_grad_norm=0.5, env_step=77)
+    assert not parameters.value.any()
+    assert issubclass(NonFinite, FloatingPointError)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 4)])
+def test_orthogonal(shape):
+    matrix = orthogonal(shape, np.random.default_rng(0))
+    product = matrix.T @ matrix if shape[0] >= shape[1] else matrix @ matrix.T
+    np.testing.assert_allclose(product, np.eye(min(shape)), atol=1e-12)
+
+
+def test_initial_gains():
+    nets = ActorCritic(6, 4, (64, 64), "tanh", np.random.default_rng(0))
+    norms = {name: np.linalg.norm(w, 2) for name, w in nets.parameters.views.items() if ".w" in name}
+    assert norms["actor.w0"] == pytest.approx(np.sqrt(2), rel=1e-5)
+    assert norms["actor.w2"] == pytest.approx(0.01, rel=1e-5)
+    assert norms["critic.w2"] == pytest.approx(1.0, rel=1e-5)
+    assert not nets.parameters.views["actor.b0"].any()
