@@ -31,6 +31,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from mbrl_split.llm import SplitModel
+from mbrl_split.llm.residual import residual_rms
+
 DATA = Path(__file__).resolve().parents[2] / "mbrl_split" / "data"
 VOCABULARY, LAYERS, WIDTH, HEADS, CONTEXT = 2048, 12, 128, 4, 256
 BATCH, SEED, WARMUP = 16, 20260, 40
@@ -209,6 +212,7 @@ def main() -> None:
     # The end-of-text token is for training only: no window of an evaluation begins with it.
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT).save_pretrained(folder)
     bigram = KneserNeyBigram(tokens, VOCABULARY)
+    sizes = residual_rms(SplitModel.load(str(folder)))
     card = {
         "name": args.name,
         "command": f"python benchmarks/tiny_models/train.py {args.name} --steps {args.steps}",
@@ -223,6 +227,8 @@ def main() -> None:
         "threads": args.threads,
         "seed": SEED,
         "weights_dtype": "float16",
+        "reference_rms": sizes[1],
+        "residual_rms": [round(x, 4) for x in sizes],
         "perplexity_protocol": "exp(total NLL / scored tokens); windows in a row, first token of each unscored, no BOS",
         "perplexity": {},
         "licence": "weights MIT; texts are works of the United States government, public domain",
