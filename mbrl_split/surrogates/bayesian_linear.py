@@ -55,7 +55,7 @@ class BayesianLinear:
         alpha, variance = np.exp(hyper[0]), np.exp(hyper[1])
         precision = eigenvalues / variance + alpha
         mean = vectors @ (projected / precision) / variance
-        return cls(mean, vectors / np.sqrt(precision), float(hyper[0]), float(hyper[1]))
+        return cls(mean, np.ascontiguousarray(vectors / np.sqrt(precision)), float(hyper[0]), float(hyper[1]))
 
     def predict(self, phi: Array) -> tuple[Array, Array]:
         """Mean and variance of the noise-free response at features (n, k), each (n,)."""

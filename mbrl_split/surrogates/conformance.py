@@ -122,7 +122,7 @@ def _check_draws(fitted: Surrogate, query: Array) -> None:
     ratio = (draws.std(axis=0) + 1e-12) / (p.std_epistemic + 1e-12)
     _say(
         ((ratio > 0.8) & (ratio < 1.25)).all(),
-        f"draws should spread by std_epistemic, the noise kept out; their ratios: {ratio.min():.2f} … {ratio.max():.2f}",
+        f"draws should spread by std_epistemic, the noise kept out, not {ratio.min():.2f} to {ratio.max():.2f} of it",
     )
     twin = np.repeat(query[:1], 2, axis=0)
     pair = fitted.sample(twin, 50, np.random.default_rng(4))

@@ -88,7 +88,8 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 def unpack(content: bytes) -> dict[str, NDArray[Any]]:
     """The inverse of :func:`pack`."""
-    return dict(parse_tensors(content))
+    # Copied: an array that starts anywhere in a buffer can take another path through a matrix product.
+    return {name: a.copy() for name, a in parse_tensors(content).items()}
 
 
 def columns_to_data(columns: tuple[Column, ...] | None) -> list[dict[str, Any]] | None:
