@@ -129,6 +129,7 @@ class Scenario:
         return (Column("split", "layers", 1, n_layers - 1, "ordinal"), *self.context)
 
 
+_NOISE = Column("noise", "RMS", 0.05, 1.0, "log")
 _M = Column("m", "1", 0.5, 8.0, "log")
 
 # The noise ranges stand for "the best split moves by at least L/3 between quiet and loud" (see the landscape page);
@@ -136,11 +137,11 @@ _M = Column("m", "1", 0.5, 8.0, "log")
 SCENARIOS: dict[str, Scenario] = {
     s.name: s
     for s in (
-        Scenario("equalised", ChannelSpec(), (Column("noise", "RMS", 0.03, 3.0, "log"), _M)),
+        Scenario("equalised", ChannelSpec(), (_NOISE, _M)),
         Scenario(
             "paper-a",
             ChannelSpec(csi="none"),
-            (Column("noise", "RMS", 0.03, 3.0, "log"), _M),
+            (_NOISE, _M),
             RewardSpec("relative", quality=10.0),
             drift=0.0005,
         ),

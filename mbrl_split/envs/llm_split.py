@@ -35,7 +35,7 @@ class LLMSplitVector(CostlyEnv):
                                                                scale; reference damage as D/(1 + \\|D\\|) in (−1, 1)
     context            cases L, H, A; ranges not public        drawn once per episode, uniform along each scale;
                                                                ranges of the scenario, for instance σ log-uniform
-                                                               in 0.03 … 3 RMS and m log-uniform in ½ … 8
+                                                               in 0.05 … 1 RMS and m log-uniform in ½ … 8
     first split        not stated                              uniform over 1 … L−1
     action             absolute p, or stay/±1 … ±4, clipped    absolute: action a is p = a + 1; relative: action a
                                                                moves by a − max_move, clipped to 1 … L−1

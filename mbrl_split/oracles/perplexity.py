@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import Self
 
 import numpy as np
@@ -198,7 +198,10 @@ class PerplexityOracle(Oracle):
     def _identity(self) -> str:
         model, scenario = self.model, self.scenario
         text = hashlib.sha256(self.windows.numpy().astype("<i8").tobytes()).hexdigest()[:16]
-        channel = " ".join(f"{k}={v}" for k, v in asdict(scenario.channel).items())
+        # Fields at their defaults are left out, so that a later field does not orphan earlier measurements.
+        spec = scenario.channel
+        told = {f.name: getattr(spec, f.name) for f in fields(spec) if getattr(spec, f.name) != f.default}
+        channel = " ".join(f"{k}={v}" for k, v in {"kind": spec.kind, **told}.items())
         columns = ",".join(column.name for column in self.columns)
         return (
             f"perplexity model={model.fingerprint} dtype={model.dtype} device={model.device.type} "

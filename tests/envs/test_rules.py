@@ -74,8 +74,8 @@ def test_drift_is_cut_to_the_range_and_needs_noise(narrow_noise):
 
 def test_observation_by_hand():
     s = scenario("equalised")
-    middle = [np.sqrt(0.03 * 3.0), 2.0]  # both columns are logarithmic
-    seen = observe(s, 12, [middle, [0.03, 8.0], [3.0, 0.5]], [6, 1, 11])
+    middle = [np.sqrt(0.05 * 1.0), 2.0]  # both columns are logarithmic
+    seen = observe(s, 12, [middle, [0.05, 8.0], [1.0, 0.5]], [6, 1, 11])
     assert seen.dtype == np.float32
     assert np.allclose(seen, [[0.5, 0.5, 0.5], [0, 1, 0], [1, 0, 1]], atol=1e-6)
     box = observation_space(s)
@@ -84,11 +84,11 @@ def test_observation_by_hand():
 
 def test_reference_damage_is_seen():
     s = scenario("equalised", reference="start")
-    seen = observe(s, 12, [[0.03, 0.5]] * 3, [1, 1, 1], [0.0, 1.0, -0.25])
+    seen = observe(s, 12, [[0.05, 0.5]] * 3, [1, 1, 1], [0.0, 1.0, -0.25])
     assert seen[:, -1].tolist() == pytest.approx([0.0, 0.5, -0.2])
     assert all(row in observation_space(s) for row in seen)
     with pytest.raises(BadInput, match="pass reference_damage"):
-        observe(s, 12, [[0.03, 0.5]], [1])
+        observe(s, 12, [[0.05, 0.5]], [1])
 
 
 def test_queries_follow_the_columns():
