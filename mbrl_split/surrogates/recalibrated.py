@@ -77,7 +77,7 @@ class RecalibratedSurrogate(Surrogate):
     def recalibrate(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the correction anew from targets that the inner surrogate has not seen."""
         prediction = self.surrogate.predict(X)
-        probability = np.clip(prediction.cdf(np.asarray(y, dtype=np.float64)), 1e-4, 1 - 1e-4)
+        probability = np.clip(prediction.cdf(np.asarray(y, dtype=np.float64)), 1e-13, 1 - 1e-13)
         found = special.ndtri(probability)
         belief = special.ndtri((np.arange(99) + 0.5) / 99)
         values = np.concatenate([found, belief])

@@ -1,0 +1,177 @@
+"""The models behind the surrogates, against slow references."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern
+
+from mbrl_split.columns import Column
+from mbrl_split.errors import BadInput
+from mbrl_split.surrogates import EnsembleSurrogate, GPSurrogate, MLPSurrogate, XGBoostSurrogate
+from mbrl_split.surrogates.bayesian_linear import BayesianLinear
+from mbrl_split.surrogates.mlp import _leave_one_out
+from mbrl_split.surrogates.network import StackedNetwork, train
+from mbrl_split.surrogates.rows import bootstrap_counts, folds, held_out
+
+COLUMNS = (Column("split", "layers", 1, 11, "ordinal"), Column("noise", "RMS", 0.03, 3.0, "log"))
+
+
+def rows(n, seed=0, noise=0.1):
+    rng = np.random.default_rng(seed)
+    X = np.column_stack([c.sample(n, rng) for c in COLUMNS])
+    mean = 3 * X[:, 1] / (0.5 + X[:, 1]) * np.exp(-0.1 * X[:, 0])
+    return X, mean, mean + noise * mean * rng.standard_normal(n)
+
+
+def test_bayesian_regression_matches_its_formulas():
+    rng = np.random.default_rng(0)
+    phi, z, w = rng.standard_normal((30, 4)), rng.standard_normal(30), rng.uniform(0.5, 2, 30)
+    model = BayesianLinear.fit(phi, z, w, (np.log(2.0), np.log(0.3)))
+    covariance = np.linalg.inv(2.0 * np.eye(4) + phi.T @ (w[:, None] * phi) / 0.3)
+    np.testing.assert_allclose(model.mean, covariance @ phi.T @ (w * z) / 0.3)
+    np.testing.assert_allclose(model.root @ model.root.T, covariance)
+    mean, variance = _leave_one_out(model, phi, z, w)
+    for i in range(3):
+        others = np.arange(30) != i
+        alone = BayesianLinear.fit(phi[others], z[others], w[others], (np.log(2.0), np.log(0.3)))
+        expected = alone.predict(phi[i : i + 1])
+        np.testing.assert_allclose([mean[i], variance[i]], np.ravel(expected))
+
+
+def test_stacked_networks_are_the_same_networks():
+    together, x = StackedNetwork(3, [2, 8, 1], seed=5), torch.randn(7, 2, generator=torch.Generator().manual_seed(0))
+    for k in range(3):
+        h = torch.nn.functional.silu(x @ together.weights[0][k] + together.biases[0][k])
+        torch.testing.assert_close(together(x)[k], h @ together.weights[1][k] + together.biases[1][k])
+    assert not torch.equal(together.weights[0][0], together.weights[0][1])
+    fewer = StackedNetwork(1, [2, 8, 1], seed=5)
+    assert torch.equal(fewer.weights[0][0], together.weights[0][0])
+
+
+def test_each_member_keeps_its_own_best_weights():
+    # Member 1 is judged by targets that its training rows contradict: it should stop at once, member 0 should not.
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (80, 1))
+    z = np.where(np.arange(80) < 60, x[:, 0], -5.0 * x[:, 0])
+    fit_on = np.array([np.arange(80) < 40, np.arange(80) < 40]).astype(float)
+    judge = np.array([(np.arange(80) >= 40) & (np.arange(80) < 60), np.arange(80) >= 60]).astype(float)
+    network = StackedNetwork(2, [1, 16, 1], seed=0)
+    keywords = {"loss": "mse", "steps": 200, "batch_size": 100, "learning_rate": 1e-2, "weight_decay": 0.0, "seed": 0}
+    train(network, x, z, fit_on, judge, **keywords)
+    with torch.no_grad():
+        error = ((network(torch.tensor(x, dtype=torch.float32))[..., 0].numpy() - z) ** 2)[:, :40].mean(axis=1)
+    assert error[0] < 0.02
+    assert error[1] > 5 * error[0]
+
+
+def test_held_out_groups_stay_held_out_when_rows_are_added():
+    few, many = np.arange(50), np.arange(500)
+    assert np.array_equal(held_out(few, 0.25, 3), held_out(many, 0.25, 3)[:50])
+    assert np.array_equal(folds(few, 4, 3), folds(many, 4, 3)[:, :50])
+    assert np.array_equal(bootstrap_counts(few, 5, 3), bootstrap_counts(many, 5, 3)[:, :50])
+    assert held_out(many, 0.25, 3).mean() == pytest.approx(0.25, abs=0.06)
+    assert folds(many, 4, 3).sum(axis=0).max() == 1
+    counts = bootstrap_counts(np.repeat(many, 3), 5, 3)
+    assert counts.mean() == pytest.approx(1.0, abs=0.05)
+    assert (counts.reshape(5, -1, 3) == counts.reshape(5, -1, 3)[..., :1]).all()
+    assert np.corrcoef(counts)[0, 1] < 0.1
+
+
+def test_gp_posterior_is_that_of_scikit_learn_with_the_noise_kept_out():
+    X, _, y = rows(60)
+    gp = GPSurrogate(warp="none").fit(X, y, columns=COLUMNS)
+    c, z = gp._scaler(X), gp._warp.to_latent(y)
+    h = gp._hyper
+    kernel = ConstantKernel(h[0]) * Matern(h[2:-1], nu=2.5) + ConstantKernel(h[1]) * DotProduct(1.0)
+    covariance = gp._factor @ gp._factor.T
+    noise = np.diag(covariance) - np.diag(kernel(c))
+    reference = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None).fit(c, z)
+    query = gp._scaler(rows(20, seed=1)[0])
+    mean, std = reference.predict(query, return_std=True)
+    p = gp._latent(query)
+    np.testing.assert_allclose(p.mean, mean, atol=1e-6)
+    np.testing.assert_allclose(np.sqrt(p.variance), std, rtol=1e-4)
+
+
+def test_gp_leave_one_group_out_is_what_leaving_it_out_gives():
+    X, _, y = rows(40)
+    groups = np.repeat(np.arange(10), 4)
+    gp = GPSurrogate(warp="none").fit(X, y, groups=groups, columns=COLUMNS)
+    c, z, noise = gp._scaler(X), gp._warp.to_latent(y), np.linspace(0.01, 0.2, 40)
+    jitter = 1e-8 * (gp._hyper[0] + gp._hyper[1])
+    honest = gp._condition(c, z, noise, groups)
+    for g in (0, 7):
+        out = groups == g
+        covariance = gp._kernel(c[~out], c[~out]) + np.diag(noise[~out] + jitter)
+        cross = gp._kernel(c[~out], c[out])
+        np.testing.assert_allclose(honest.mean[out], cross.T @ np.linalg.solve(covariance, z[~out]), atol=1e-7)
+        expected = np.diag(gp._kernel(c[out], c[out]) - cross.T @ np.linalg.solve(covariance, cross))
+        np.testing.assert_allclose(honest.variance[out], expected, atol=1e-6)
+
+
+def test_gp_update_is_conditioning_and_keeps_hyper_parameters():
+    X, _, y = rows(80)
+    gp = GPSurrogate().fit(X[:50], y[:50], columns=COLUMNS)
+    hyper = gp._hyper.copy()
+    epistemic = gp.predict(X).std_epistemic.mean()
+    gp.update(X[50:], y[50:])
+    assert np.array_equal(gp._hyper, hyper)
+    assert len(gp._c) == 80
+    assert gp.predict(X).std_epistemic.mean() < epistemic
+
+
+def test_precise_rows_count_for_more():
+    X = np.linspace(0, 1, 20)[:, None].repeat(2, axis=0)
+    y = np.tile([0.0, 1.0], 20) + 2 * X[:, 0]
+    for make in (lambda: GPSurrogate(warp="none"), lambda: MLPSurrogate((32,), steps=300, warp="none")):
+        precise = np.tile([0.01, 3.0], 20)
+        near = make().fit(X, y, std_error=precise).predict(X).mean
+        even = make().fit(X, y).predict(X).mean
+        assert np.mean(even - 2 * X[:, 0]) == pytest.approx(0.5, abs=0.1)
+        assert np.mean(near - 2 * X[:, 0]) < 0.35
+
+
+@pytest.mark.parametrize(
+    "surrogate",
+    [
+        MLPSurrogate((64, 64), steps=300),
+        EnsembleSurrogate(hidden=(64, 64), steps=500),
+        GPSurrogate(),
+        XGBoostSurrogate(),
+    ],
+    ids=lambda s: type(s).__name__,
+)
+def test_fresh_targets_are_covered_where_noise_is_large_and_where_it_is_small(surrogate):
+    X, _, y = rows(200)
+    fresh, _, target = rows(4000, seed=1)
+    p = surrogate.fit(X, y, columns=COLUMNS).predict(fresh)
+    low, high = p.interval(0.9)
+    inside = (low <= target) & (target <= high)
+    assert 0.82 < inside.mean() < 0.97
+    for part in np.array_split(np.argsort(p.mean), 3):
+        assert 0.72 < inside[part].mean() < 0.995
+    order = np.argsort(p.mean)
+    assert p.std_aleatoric[order[-1000:]].mean() > 3 * p.std_aleatoric[order[:1000]].mean()
+
+
+def test_a_second_seed_is_another_surrogate():
+    X, _, y = rows(40)
+    for make in (MLPSurrogate, EnsembleSurrogate):
+        first = make(steps=30).fit(X, y, columns=COLUMNS)
+        other = first.clone(seed=9).fit(X, y, columns=COLUMNS)
+        assert not np.array_equal(first.predict(X).mean, other.predict(X).mean)
+        assert other.config() == {**first.config(), "seed": 9}
+
+
+def test_xgboost_is_monotone_where_told():
+    X, _, y = rows(150, noise=0.4)
+    free = XGBoostSurrogate(5, rounds=60).fit(X, y, columns=COLUMNS)
+    told = XGBoostSurrogate(5, rounds=60, increasing=["noise"]).fit(X, y, columns=COLUMNS)
+    line = np.column_stack([np.full(100, 4.0), np.geomspace(0.03, 3.0, 100)])
+    assert (np.diff(told.predict(line).latent_mean) >= -1e-6).all()
+    assert (np.diff(free.predict(line).latent_mean) < -1e-3).any()
+    with pytest.raises(BadInput, match="columns"):
+        XGBoostSurrogate(increasing=["noise"]).fit(X, y)
+    with pytest.raises(BadInput, match="nois"):
+        XGBoostSurrogate(increasing=["nois"]).fit(X, y, columns=COLUMNS)
