@@ -1,0 +1,80 @@
+"""Docstrings are written for `help()`; the site shows them as Markdown. This turns what differs into Markdown.
+
+Roles such as :class:`~mbrl_split.agents.Agent` become links, and plain-text tables become Markdown tables.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from griffe import Extension, Object
+
+ROLE = re.compile(r":(?:class|func|meth|attr|data|mod|exc):`(~?)([\w.]+)`")
+RULE = re.compile(r"^=+(?:\s+=+)+\s*$")
+
+
+class Docstrings(Extension):
+    """Loaded by mkdocstrings (see mkdocs.yml)."""
+
+    def on_object(self, *, obj: Object, **kwargs: Any) -> None:
+        if obj.docstring is not None:
+            obj.docstring.value = with_tables(with_links(obj.docstring.value, obj))
+
+
+def with_links(text: str, obj: Object) -> str:
+    """Roles as links that autorefs resolves; where there is no page for the target, plain code is left."""
+
+    def link(match: re.Match[str]) -> str:
+        short, target = match.groups()
+        return f'<autoref optional identifier="{full_name(target, obj)}"><code>{label(short, target)}</code></autoref>'
+
+    return ROLE.sub(link, text)
+
+
+def label(short: str, target: str) -> str:
+    return target.rpartition(".")[2] if short else target
+
+
+def full_name(target: str, obj: Object) -> str:
+    """The path of a name as it is meant where it stands: a member of the class, of the module, or a full path."""
+    if target.startswith("mbrl_split."):
+        return target
+    scope: Any = obj
+    while scope is not None:
+        if target.partition(".")[0] in scope.members:
+            found = scope.members[target.partition(".")[0]]
+            rest = target.partition(".")[2]
+            home = found.target_path if found.is_alias else found.path
+            return f"{home}.{rest}" if rest else home
+        scope = scope.parent
+    return target
+
+
+def with_tables(text: str) -> str:
+    """Tables ruled by rows of equal signs as Markdown tables; a row whose first cell is empty continues the last."""
+    lines, out = text.splitlines(), []
+    i = 0
+    while i < len(lines):
+        if not RULE.match(lines[i].strip()):
+            out.append(lines[i])
+            i += 1
+            continue
+        rules = [k for k in range(i, len(lines)) if RULE.match(lines[k].strip())][:3]
+        starts = [m.start() for m in re.finditer(r"=+", lines[i])]
+        rows: list[list[str]] = []
+        for line in lines[rules[0] + 1 : rules[1]] + lines[rules[1] + 1 : rules[2]]:
+            cells = [line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
+            if cells[0] or not rows:
+                rows.append(cells)
+            else:
+                rows[-1] = [f"{above} {below}".strip() for above, below in zip(rows[-1], cells, strict=True)]
+        table = ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in rows]
+        table.insert(1, "|" + " --- |" * len(starts))
+        out += ["", *table, ""]
+        i = rules[2] + 1
+    return "\n".join(out)
+
+
+def escape(cell: str) -> str:
+    return cell.replace("\\|", "|").replace("|", "\\|")
