@@ -1,5 +1,8 @@
 """Scenarios: overriding, and what is refused."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from mbrl_split import SCENARIOS, BadInput, scenario
@@ -51,3 +54,42 @@ def test_columns_put_the_split_first() -> None:
     columns = scenario("equalised").columns(12)
     assert [c.name for c in columns] == ["split", "noise", "m"]
     assert (columns[0].low, columns[0].high, columns[0].scale) == (1, 11, "ordinal")
+
+
+def test_the_papers_cases_are_thirds_of_the_whole_range() -> None:
+    low, high, every = (SCENARIOS[f"paper-{case}"].context[0] for case in "lha")
+    assert low.low == every.low
+    assert high.high == every.high
+    assert low.high / low.low == pytest.approx(high.high / high.low, rel=0.02)
+    assert (low.high / low.low) ** 3 == pytest.approx(every.high / every.low, rel=0.02)
+    for case in "lha":
+        s = SCENARIOS[f"paper-{case}"]
+        assert (s.reward.kind, s.reward.quality, s.channel.csi, s.drift) == ("relative", 10.0, "none", 0.0005)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_is_an_environment_and_names_a_channel(name: str) -> None:
+    from mbrl_split.envs import LLMSplitVector, check_environment
+    from mbrl_split.oracles.context import channel_of, check_context
+
+    s = scenario(name)
+    check_context(s.channel, [c.name for c in s.context])
+    for end in ("low", "high"):
+        channel_of(s.channel, {c.name: getattr(c, end) for c in s.context}, reference_rms=1.0)
+
+    class Depth:
+        """The deeper, the less damage."""
+
+        columns, version = s.columns(12), 0
+
+        def answer(self, X: Any, *, seeds: Any) -> Any:
+            return 1.0 / np.asarray(X)[:, 0]
+
+    env = LLMSplitVector(3, name, source=Depth())
+    check_environment(env)
+    env.reset(seed=0)
+    _, reward, *_, info = env.step(np.array([0, 5, 10]))
+    p = np.array([1, 6, 11])
+    quality = -3 / p if s.reward.kind == "log" else 10 * (1 - np.exp(1 / p))
+    np.testing.assert_array_equal(info["split"], p)
+    np.testing.assert_allclose(reward, quality + 1 - p / 12)

@@ -111,16 +111,16 @@ class RiceFading(FadingLaw):
     The mixture is cut where less than 1e-14 of its probability is left, so partial moments are exact to rounding.
 
     Args:
-        k: Power of the line of sight over the scattered power, at least 0; k = 0 is Rayleigh.
+        k: Power of the line of sight over the scattered power, at least 0; k = 0 is Rayleigh. A scalar or an array.
         omega: Mean power E[h²].
     """
 
-    k: float
+    k: float | Floats
     omega: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.k >= 0:
-            raise BadInput(f"a Rice factor k is at least 0, not {self.k:g}")
+        if not np.all(np.asarray(self.k) >= 0):
+            raise BadInput(f"a Rice factor k is at least 0, not {np.min(self.k):g}")
         if not self.omega > 0:
             raise BadInput(f"a mean power omega is positive, not {self.omega:g}")
 
@@ -134,15 +134,18 @@ class RiceFading(FadingLaw):
         return self._mix("square_ratio_above", h)
 
     def quantile(self, u: ArrayLike) -> Floats:
-        power = special.chndtrix(u, 2, 2 * self.k) if self.k else -2 * np.log1p(-np.asarray(u))
-        return np.asarray(np.sqrt(power * (self.omega / (2 * (self.k + 1)))))
+        # The noncentral inverse does not take a noncentrality of exactly 0; 1e-12 moves nothing.
+        k = np.maximum(self.k, 1e-12)
+        return np.asarray(np.sqrt(special.chndtrix(u, 2, 2 * k) * (self.omega / (2 * (k + 1)))))
 
     def _mix(self, moment: str, h: ArrayLike) -> Floats:
-        total = np.zeros(np.shape(h))
-        for j in range(int(special.pdtrik(1 - 1e-15, self.k)) + 2 if self.k else 1):
-            weight = np.exp(special.xlogy(j, self.k) - self.k - special.gammaln(j + 1))
-            part = NakagamiFading(1.0 + j, self.omega * (1 + j) / (1 + self.k))
-            total += weight * getattr(part, moment)(h)
+        k, x = np.asarray(self.k, dtype=np.float64), np.asarray(h, dtype=np.float64)
+        total = np.zeros(np.broadcast_shapes(k.shape, x.shape))
+        largest = float(k.max(initial=0.0))
+        for j in range(int(special.pdtrik(1 - 1e-15, largest)) + 2 if largest else 1):
+            weight = np.exp(special.xlogy(j, k) - k - special.gammaln(j + 1))
+            part = NakagamiFading(1.0 + j, self.omega * (1 + j) / (1 + k))
+            total += weight * getattr(part, moment)(x)
         return total
 
 
@@ -206,7 +209,7 @@ def gain_weights(law: FadingLaw, gains: Floats) -> Floats:
         law: The fading law, with parameters of shape (n, 1) or scalars.
         gains: Ascending knots, ``gains[0]`` = 0, shape (K,).
     """
-    rows = max(np.size(getattr(law, "m", 1.0)), 1)
+    rows = max(np.size(getattr(law, "m", getattr(law, "k", 1.0))), 1)
     knots = np.broadcast_to(gains, (rows, len(gains)))
     weights = hat_weights(law, knots)
     weights[:, -1] += 1 - law.below(knots[:, -1:])[:, 0]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mbrl_split.channels import Channel, Erasure, Nakagami, Radio
-from mbrl_split.channels.fading import Fading
+from mbrl_split.channels import Channel, Erasure, Fading, Nakagami, Quantize, Radio, Rayleigh, Rice
 from mbrl_split.errors import BadInput
 from mbrl_split.scenarios import ChannelSpec
 
 # The column that sets a family's intensity, and whether its channel fades.
-_INTENSITY = {"radio": ("noise", True), "snr": ("snr_db", True), "erasure": ("loss", False), "packet": ("snr_db", True)}
+_INTENSITY = {
+    "radio": ("noise", True),
+    "snr": ("snr_db", True),
+    "erasure": ("loss", False),
+    "packet": ("snr_db", True),
+    "quantise": ("bits", False),
+}
+_SHAPE = {"nakagami": {"m"}, "rice": {"k"}, "rayleigh": set[str](), "none": set[str]()}
 
 
 def check_context(spec: ChannelSpec, names: Sequence[str]) -> None:
@@ -20,11 +26,9 @@ def check_context(spec: ChannelSpec, names: Sequence[str]) -> None:
         BadInput: A column is missing, or would be ignored.
     """
     intensity, fades = _INTENSITY[spec.kind]
-    allowed = [{intensity}]
+    allowed = [{intensity} | (_SHAPE[spec.fading] if fades else set())]
     if fades and spec.kind != "packet":
         allowed.append({intensity, "gain"})
-    if fades and spec.fading == "nakagami":
-        allowed = [{intensity, "m"}, *allowed[1:]]
     if set(names) not in allowed:
         wanted = " or ".join(", ".join(sorted(a)) for a in allowed)
         raise BadInput(
@@ -37,31 +41,44 @@ def channel_of(spec: ChannelSpec, context: Mapping[str, float], reference_rms: f
 
     Args:
         spec: The family.
-        context: Values by column name: ``noise`` (σ in units of the reference RMS), ``m``, ``gain`` (a fixed
-            amplitude |h|), ``snr_db`` or ``loss``.
+        context: Values by column name: ``noise`` (σ in units of the reference RMS), ``m`` or ``k``, ``gain`` (a fixed
+            amplitude |h|), ``snr_db``, ``loss`` or ``bits``.
         reference_rms: The model's median token RMS after layer 1.
 
     Raises:
         BadInput: A value is out of the channel's range.
     """
-    fading: Fading | None = Nakagami(context["m"]) if "m" in context else None
+    fading = _fading(spec, context)
+    if spec.kind == "quantise":
+        return Quantize(int(context["bits"]), spec.scale)
     if spec.kind == "erasure":
-        return Erasure(context["loss"])
+        return Erasure(
+            context["loss"], spec.unit, spec.conceal, mtu=spec.mtu, header=spec.header, interleave=spec.interleave
+        )
     if spec.kind == "packet":
-        return Erasure(unit="packet", snr_db=context["snr_db"], fading=fading)
+        return Erasure(
+            None,
+            "packet",
+            spec.conceal,
+            mtu=spec.mtu,
+            header=spec.header,
+            interleave=spec.interleave,
+            snr_db=context["snr_db"],
+            fading=fading,
+        )
+    gain = context.get("gain")
     if spec.kind == "snr":
         return Radio(
-            snr_db=context["snr_db"],
-            power=spec.power,
-            fading=fading,
-            csi=spec.csi,
-            block=spec.block,
-            gain=context.get("gain"),
+            snr_db=context["snr_db"], power=spec.power, fading=fading, csi=spec.csi, block=spec.block, gain=gain
         )
-    return Radio(
-        context["noise"] * reference_rms,
-        fading=fading,
-        csi=spec.csi,
-        block=spec.block,
-        gain=context.get("gain"),
-    )
+    return Radio(context["noise"] * reference_rms, fading=fading, csi=spec.csi, block=spec.block, gain=gain)
+
+
+def _fading(spec: ChannelSpec, context: Mapping[str, float]) -> Fading | None:
+    if "gain" in context:
+        return None
+    if "m" in context:
+        return Nakagami(context["m"])
+    if "k" in context:
+        return Rice(context["k"])
+    return Rayleigh() if spec.fading == "rayleigh" else None

@@ -1,4 +1,4 @@
-"""Exact integration over the fading law: :mod:`mbrl_split.channels.fading_integral`, under the room that uses it most."""
+"""Exact integration over the fading law, from :mod:`mbrl_split.channels.fading_integral`."""
 
 from mbrl_split.channels.fading_integral import (
     FadingLaw,

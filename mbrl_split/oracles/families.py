@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,8 @@ class Family:
                 raise BadInput(f"levels of {axis} start above 0, not at {x[0]:g}")
             if axis == "gain" and x[0] != 0:
                 raise BadInput(f"levels of gain start at 0, not at {x[0]:g}")
+            if axis == "bits" and ((x != np.rint(x)).any() or x[0] < 2 or x[-1] > 16):
+                raise BadInput(f"levels of bits are integers from 2 to 16, not {values}")
             if axis == "loss" and x[-1] > 1:
                 raise BadInput(f"levels of loss are at most 1, not {x[-1]:g}")
 
@@ -73,7 +75,7 @@ class Family:
         """The scenario as it is measured: the instantaneous channel, with contexts at :attr:`points`."""
         at = self.points(levels)
         context = tuple(
-            Column(name, "", float(low), float(high))
+            Column(name, "", float(low), float(high), "ordinal" if name == "bits" else "linear")
             for name, low, high in zip(self.columns, at.min(0), at.max(0), strict=True)
         )
         return replace(scenario, name=f"{scenario.name} ({self.name})", channel=self.channel, context=context)
@@ -106,7 +108,33 @@ def _packet_points(levels: Levels) -> NDArray[np.float64]:
 
 _SNR: Levels = {"snr_db": tuple(float(x) for x in np.arange(-15, 33, 3))}
 _LOSS: Levels = {"loss": (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)}
+_BITS: Levels = {"bits": tuple(float(x) for x in range(2, 17))}
 _STILL = ChannelSpec(fading="none")
+
+
+def _lost(unit: Literal["element", "token"]) -> Family:
+    return Family(
+        f"erasure-{unit}",
+        replace(_STILL, kind="erasure", unit=unit),
+        "loss",
+        _LOSS,
+        ("loss",),
+        lambda levels: np.array(levels["loss"])[:, None],
+        lambda levels: LossGrid(tuple(levels["loss"])),
+    )
+
+
+def _rounded(scale: Literal["token", "tensor"]) -> Family:
+    return Family(
+        f"quantise-{scale}",
+        replace(_STILL, kind="quantise", scale=scale),
+        "bits",
+        _BITS,
+        ("bits",),
+        lambda levels: np.array(levels["bits"])[:, None],
+        lambda levels: LossGrid(tuple(levels["bits"]), from_zero=False),
+    )
+
 
 FAMILIES: dict[str, Family] = {
     f.name: f
@@ -144,15 +172,8 @@ FAMILIES: dict[str, Family] = {
             _snr_points,
             _snr_grid,
         ),
-        Family(
-            "erasure-element",
-            replace(_STILL, kind="erasure"),
-            "loss",
-            _LOSS,
-            ("loss",),
-            lambda levels: np.array(levels["loss"])[:, None],
-            lambda levels: LossGrid(tuple(levels["loss"])),
-        ),
+        _lost("element"),
+        _lost("token"),
         Family(
             "erasure-packet",
             ChannelSpec(kind="packet"),
@@ -162,8 +183,20 @@ FAMILIES: dict[str, Family] = {
             _packet_points,
             lambda levels: LossGrid(tuple(levels["loss"]), outage_db=0.0),
         ),
+        _rounded("token"),
+        _rounded("tensor"),
     )
 }
+
+_PACKETS = ("conceal", "mtu", "header", "interleave")
+_HEEDED = {
+    "radio": ("csi",),
+    "snr": ("csi", "power"),
+    "erasure": ("unit", "conceal"),
+    "packet": _PACKETS,
+    "quantise": ("scale",),
+}
+"""What each kind of channel heeds, apart from the law of the gain, which is integrated afterwards."""
 
 
 def family_named(name: str) -> Family:
@@ -185,11 +218,17 @@ def family_of(channel: ChannelSpec) -> Family:
     """
     if channel.kind in ("radio", "snr") and not channel.block:
         raise Refused("tables hold one gain per window (block fading); measure a channel with block=False live")
-    # The law of the gain is integrated afterwards, so it does not tell families apart; nor does what a kind ignores.
-    still = replace(channel, fading="none", block=True)
-    if channel.kind == "erasure" or channel.kind == "packet":
-        still = replace(still, csi="receiver", power="absolute")
+    if channel.kind == "erasure" and channel.unit == "packet":
+        # A packet is lost where its uniform is below the loss probability, given or by outage: one table serves both.
+        by_outage = family_of(_bare(replace(channel, kind="packet")))
+        return replace(by_outage, intensity="loss", grid=lambda levels: LossGrid(tuple(levels["loss"])))
     for family in FAMILIES.values():
-        if replace(family.channel, fading="none") == still:
+        if _bare(family.channel) == _bare(channel):
             return family
     raise Refused(f"no table family serves the channel {dataclasses.asdict(channel)}; measure it live")
+
+
+def _bare(channel: ChannelSpec) -> ChannelSpec:
+    """The channel without what its kind ignores, and without its fading."""
+    heeded = {name: getattr(channel, name) for name in _HEEDED[channel.kind]}
+    return ChannelSpec(kind=channel.kind, fading="none", **heeded)

@@ -12,14 +12,16 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from mbrl_split.oracles.fading import FadingLaw, NakagamiFading, NoFading, gain_weights, ratio_weights
+from mbrl_split.oracles.fading import FadingLaw, NakagamiFading, NoFading, RiceFading, gain_weights, ratio_weights
 
 Floats = NDArray[np.float64]
+Shape: TypeAlias = Floats | FadingLaw | None
+"""How the gain of each of n rows fades: Nakagami shapes (n,), a law whose parameters are (n, 1), or not at all."""
 Places = tuple[Floats, NDArray[np.int64], Floats]
 """Gains (n, w), refined indices (n, w, j) and their weights (n, w, j)."""
 
@@ -64,9 +66,16 @@ def bracket(grid: Floats, x: Floats) -> tuple[tuple[NDArray[np.int64], NDArray[n
     return (low, high), np.clip((x - grid[low]) / width, 0.0, 1.0)
 
 
-def law_of(m: Floats | None) -> FadingLaw:
-    """Nakagami fading of shape ``m``, (n,), or none."""
-    return NoFading() if m is None else NakagamiFading(np.asarray(m)[:, None])
+def law_of(m: Shape) -> FadingLaw:
+    """The law that a shape stands for."""
+    if m is None:
+        return NoFading()
+    return m if isinstance(m, FadingLaw) else NakagamiFading(np.asarray(m)[:, None])
+
+
+def shape_of(column: str, values: Floats) -> Shape:
+    """The fading of rows whose context column ``"m"`` (Nakagami) or ``"k"`` (Rice) has these values, (n,)."""
+    return RiceFading(values[:, None]) if column == "k" else values
 
 
 class Grid(ABC):
@@ -84,16 +93,16 @@ class Grid(ABC):
         """The lowest and the highest intensity that can be read."""
 
     @abstractmethod
-    def weights(self, intensity: Floats, m: Floats | None) -> Floats:
+    def weights(self, intensity: Floats, m: Shape) -> Floats:
         """Weights of the measured values in the expected damage, shape (n, knots).
 
         Args:
             intensity: What the context says of noise, SNR or loss, shape (n,).
-            m: Nakagami shapes, shape (n,), or None where there is no fading.
+            m: How the gain fades: Nakagami shapes, shape (n,); another law; None where there is no fading.
         """
 
     @abstractmethod
-    def locate(self, intensity: Floats, m: Floats | None, u: Floats) -> Places:
+    def locate(self, intensity: Floats, m: Shape, u: Floats) -> Places:
         """Where realisations lie on the refined grid.
 
         Args:
@@ -148,10 +157,10 @@ class RatioGrid(Grid):
     def _noise(self, intensity: Floats) -> Floats:
         return 10 ** (-intensity / 20) if self.in_db else intensity
 
-    def weights(self, intensity: Floats, m: Floats | None) -> Floats:
+    def weights(self, intensity: Floats, m: Shape) -> Floats:
         return ratio_weights(law_of(m), self._noise(intensity), self.fine) @ self.refinement
 
-    def locate(self, intensity: Floats, m: Floats | None, u: Floats) -> Places:
+    def locate(self, intensity: Floats, m: Shape, u: Floats) -> Places:
         gains = law_of(m).quantile(u)
         fine = self.fine
         last = len(fine) - 1
@@ -207,14 +216,14 @@ class GainGrid(Grid):
     def limits(self) -> tuple[float, float]:
         return self.noises[0], self.noises[-1]
 
-    def weights(self, intensity: Floats, m: Floats | None) -> Floats:
+    def weights(self, intensity: Floats, m: Shape) -> Floats:
         by_noise, by_gain = self._resample
         (low, high), part = bracket(self.fine_noise, np.log(intensity))
         noise_weights = (1 - part)[:, None] * by_noise[low] + part[:, None] * by_noise[high]
         gain_part = gain_weights(law_of(m), self.fine_gain) @ by_gain
         return (noise_weights[:, :, None] * gain_part[:, None, :]).reshape(len(intensity), -1)
 
-    def locate(self, intensity: Floats, m: Floats | None, u: Floats) -> Places:
+    def locate(self, intensity: Floats, m: Shape, u: Floats) -> Places:
         gains = law_of(m).quantile(u)
         (quiet, loud), up = bracket(self.fine_noise, np.log(intensity)[:, None])
         (weak, strong), part = bracket(self.fine_gain, gains)
@@ -233,8 +242,9 @@ class LossGrid(Grid):
     Attributes:
         losses: Measured losses (or bits).
         outage_db: The intensity is an average SNR in dB, and packets are lost when the instantaneous SNR is under this
-            many dB: loss = P(m, m·γ_th/γ̄), the regularised lower incomplete gamma function; 1[γ̄ < γ_th] unfaded.
-        from_zero: Losses: a curve that starts at (0, 0). False: only the knots themselves can be read.
+            many dB: loss = P(h²·γ̄ < γ_th), for Nakagami fading P(m, m·γ_th/γ̄), the regularised lower incomplete gamma
+            function; 1[γ̄ < γ_th] unfaded.
+        from_zero: Losses: a curve that starts at (0, 0). False, for bits: linear between the knots.
     """
 
     losses: tuple[float, ...]
@@ -260,17 +270,17 @@ class LossGrid(Grid):
             return -np.inf, np.inf
         return float(self.fine[0]), self.losses[-1]
 
-    def _loss(self, intensity: Floats, m: Floats | None) -> Floats:
+    def _loss(self, intensity: Floats, m: Shape) -> Floats:
         if self.outage_db is None:
             return intensity
-        threshold = 10 ** ((self.outage_db - intensity) / 10)
-        return np.asarray(special.gammainc(m, m * threshold) if m is not None else (threshold > 1) * 1.0)
+        least_gain = 10 ** ((self.outage_db - intensity) / 20)
+        return law_of(m).below(least_gain[:, None])[:, 0]
 
-    def weights(self, intensity: Floats, m: Floats | None) -> Floats:
+    def weights(self, intensity: Floats, m: Shape) -> Floats:
         (low, high), part = bracket(self.fine, self._loss(intensity, m))
         return (1 - part)[:, None] * self.refinement[low] + part[:, None] * self.refinement[high]
 
-    def locate(self, intensity: Floats, m: Floats | None, u: Floats) -> Places:
+    def locate(self, intensity: Floats, m: Shape, u: Floats) -> Places:
         (low, high), part = bracket(self.fine, self._loss(intensity, m))
         index, weight = np.stack([low, high], -1), np.stack([1 - part, part], -1)
         shape = (*u.shape, 2)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_split.columns import Column
-from mbrl_split.oracles.grids import Grid, bracket, cubic_resample
+from mbrl_split.oracles.grids import Grid, bracket, cubic_resample, shape_of
 
 Floats = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ class Landscape:
 
     Attributes:
         intensity: Nodes along the intensity, in the column's unit scale [0, 1], shape (a,).
-        shape: Nodes along m, likewise, shape (b,).
+        shape: Nodes along the shape of the fading, likewise, shape (b,).
         values: Mean and standard error, shape (splits·a·b, 2).
     """
 
@@ -57,11 +57,11 @@ class Landscape:
 
 @lru_cache(maxsize=16)
 def node_weights(grid: Grid, intensity: Column, m: Column) -> tuple[tuple[Floats, Floats], Floats]:
-    """Nodes along intensity and m (unit scales), and the exact weights of the measured values at all pairs of them."""
+    """Nodes along intensity and shape (unit scales), and the exact weights of the measured values at all pairs."""
     a = _nodes(intensity, STEP_DB if intensity.name == "snr_db" else STEP_NOISE)
     b = _nodes(m, STEP_SHAPE)
     x, y = np.meshgrid(intensity.from_unit(a), m.from_unit(b), indexing="ij")
-    return (a, b), grid.weights(x.ravel(), y.ravel())
+    return (a, b), grid.weights(x.ravel(), shape_of(m.name, y.ravel()))
 
 
 def _nodes(column: Column, step: float) -> Floats:

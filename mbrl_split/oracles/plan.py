@@ -120,8 +120,8 @@ def plan_from(
 
     Args:
         model: As ``SplitModel.load`` takes it.
-        family: ``"equalised"``, ``"raw"``, ``"snr-token"``, ``"snr-tensor"``, ``"erasure-element"`` or
-            ``"erasure-packet"``.
+        family: ``"equalised"``, ``"raw"``, ``"snr-token"``, ``"snr-tensor"``, or another key
+            of ``FAMILIES``.
         half: ``"replay"``, ``"judge"`` or ``"lockbox"``.
         levels: Where to measure, by axis (see ``FAMILIES``); default :func:`default_levels`.
         splits: Default all.
@@ -380,7 +380,8 @@ def _about(
             "noise": "standard deviation per real element, in units of reference_rms",
             "snr_db": "average received Es/N0 in dB",
             "gain": "amplitude |h|",
-            "loss": "probability that an element or packet is lost",
+            "loss": "probability that an element, packet or token is lost",
+            "bits": "bits of the integers that are sent",
             "nll": "capped NLL through the channel, nats/token",
             "clean_nll": "the same without the channel",
             "seconds": "what measuring the whole cell took on one core",

@@ -12,13 +12,12 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mbrl_split.columns import check_rows
+from mbrl_split.columns import Column, check_rows
 from mbrl_split.data import PARTS
 from mbrl_split.errors import BadInput, Refused
 from mbrl_split.oracles.base import WINDOW_DTYPE, Measurement, Oracle, Price, check_seeds
-from mbrl_split.oracles.fading import NakagamiFading
-from mbrl_split.oracles.families import family_named, family_of
-from mbrl_split.oracles.grids import GainGrid
+from mbrl_split.oracles.families import family_of
+from mbrl_split.oracles.grids import GainGrid, Shape, law_of, shape_of
 from mbrl_split.oracles.landscape import Landscape, node_weights
 from mbrl_split.oracles.replay import Draws, draw
 from mbrl_split.oracles.table_file import TableData, read_table, table_path, weights_mark
@@ -73,11 +72,14 @@ class TableOracle(Oracle):
         self.n_layers = int(about["n_layers"])
         self.columns = scenario.columns(self.n_layers)
         self.tokens_per_evaluation = scenario.tokens
-        self.grid = family_named(family.name).grid({k: tuple(v) for k, v in about["levels"].items()})
+        self.grid = family.grid({k: tuple(v) for k, v in about["levels"].items()})
         names = [column.name for column in self.columns]
         self._intensity = self._column(family.intensity)
-        self._m = names.index("m") if "m" in names else None
-        extra = set(names) - {"split", family.intensity, "m"}
+        self._shape = next((column for column in self.columns if column.name in ("m", "k")), None)
+        self._m = None if self._shape is None else self.columns.index(self._shape)
+        if self._shape is None and scenario.channel.fading == "rayleigh":
+            self._shape = Column("m", "1", 1.0, 1.0, "log")
+        extra = set(names) - {"split", family.intensity, "m", "k"}
         if extra:
             raise BadInput(f"{name} is of the family {family.name!r} and knows no column {', '.join(sorted(extra))}")
         self._check_range()
@@ -179,7 +181,7 @@ class TableOracle(Oracle):
     def expected(self, X: ArrayLike, part: Share | None = None, *, exact: bool = False) -> tuple[Floats, Floats]:
         """The expected damage of each row, over text and channel, and its standard error between windows.
 
-        Where m belongs to the context, the integral is tabulated over all contexts on first use and interpolated (an
+        Where the gain fades, the integral is tabulated over all contexts on first use and interpolated (an
         error below 1e-3 of the largest damage); otherwise it is exact in any case.
 
         Args:
@@ -192,12 +194,13 @@ class TableOracle(Oracle):
             Mean and standard error, (n,) each, nats/token.
         """
         x, place = self._rows(X)
-        if self._m is None or exact:
+        if self._shape is None or exact:
             return self._integrate(x, place, part)
         if part not in self._landscapes:
             self._landscapes[part] = self._tabulate(part)
-        a, b = self.columns[self._intensity], self.columns[self._m]
-        return self._landscapes[part].read(place, a.to_unit(x[:, self._intensity]), b.to_unit(x[:, self._m]))
+        intensity = self.columns[self._intensity].to_unit(x[:, self._intensity])
+        shape = np.zeros(len(x)) if self._m is None else self._shape.to_unit(x[:, self._m])
+        return self._landscapes[part].read(place, intensity, shape)
 
     def by_window(self, X: ArrayLike, part: Share | None = None) -> Floats:
         """The expected damage of each row in each window of a part, shape (n, windows), nats/token.
@@ -206,7 +209,7 @@ class TableOracle(Oracle):
         comparison between splits or contexts.
         """
         x, place = self._rows(X)
-        weights = self.grid.weights(x[:, self._intensity], None if self._m is None else x[:, self._m])
+        weights = self.grid.weights(x[:, self._intensity], self._fading(x))
         curves = self._by_window[:, self.windows_of(part)]
         values = np.empty((len(x), curves.shape[1]))
         for p in np.unique(place):
@@ -234,6 +237,12 @@ class TableOracle(Oracle):
             raise BadInput(f"row {row}: split {x[row, 0]:g} was not measured; {self.name} holds the splits {splits}")
         return x, place
 
+    def _fading(self, x: Floats) -> Shape:
+        """How the gain fades in each row."""
+        if self._shape is None:
+            return None
+        return shape_of(self._shape.name, np.ones(len(x)) if self._m is None else x[:, self._m])
+
     def _column(self, intensity: str) -> int:
         names = [column.name for column in self.columns]
         if intensity not in names:
@@ -249,8 +258,9 @@ class TableOracle(Oracle):
                 f"scenario {self.scenario.name!r} has {column.name} in [{column.low:g}, {column.high:g}], and "
                 f"{self.name} was measured in [{low:g}, {high:g}]"
             )
-        if isinstance(grid, GainGrid) and self._m is not None:
-            beyond = float(1 - NakagamiFading(self.columns[self._m].low).below(grid.gains[-1]))
+        if isinstance(grid, GainGrid) and self._shape is not None:
+            widest = law_of(shape_of(self._shape.name, np.array([self._shape.low])))
+            beyond = float(1 - widest.below(grid.gains[-1])[0, 0])
             if beyond > 1e-3:
                 raise BadInput(
                     f"scenario {self.scenario.name!r} has gains beyond {grid.gains[-1]:g}, the largest in {self.name}, "
@@ -276,8 +286,9 @@ class TableOracle(Oracle):
     def _replay(self, x: Floats, place: NDArray[np.int64], found: Draws) -> tuple[Floats, Floats]:
         """Gains and damages, (n, draws, windows) each."""
         n, n_draws, count = found.u.shape
-        m = None if self._m is None else x[:, self._m]
-        gains, index, weight = self.grid.locate(x[:, self._intensity], m, found.u.reshape(n, n_draws * count))
+        gains, index, weight = self.grid.locate(
+            x[:, self._intensity], self._fading(x), found.u.reshape(n, n_draws * count)
+        )
         # Draw d of a window reads the d-th draw that was measured: other noise, as in a live evaluation.
         _, n_windows, measured, refined = self._fine.shape
         curve = (place[:, None, None] * n_windows + found.windows[:, None]) * measured + np.arange(n_draws)[:, None]
@@ -293,7 +304,7 @@ class TableOracle(Oracle):
         return values.mean(axis=1), error
 
     def _integrate(self, x: Floats, place: NDArray[np.int64], part: Share | None) -> tuple[Floats, Floats]:
-        weights = self.grid.weights(x[:, self._intensity], None if self._m is None else x[:, self._m])
+        weights = self.grid.weights(x[:, self._intensity], self._fading(x))
         curves = self._by_window[:, self.windows_of(part)]
         mean, error = np.empty(len(x)), np.empty(len(x))
         for p in np.unique(place):
@@ -302,8 +313,8 @@ class TableOracle(Oracle):
         return mean, error
 
     def _tabulate(self, part: Share | None) -> Landscape:
-        assert self._m is not None
-        nodes, weights = node_weights(self.grid, self.columns[self._intensity], self.columns[self._m])
+        assert self._shape is not None
+        nodes, weights = node_weights(self.grid, self.columns[self._intensity], self._shape)
         curves = self._by_window[:, self.windows_of(part)]
         values = np.stack([np.stack(self._statistics(weights, own), axis=-1) for own in curves])
         return Landscape.of(nodes, values)

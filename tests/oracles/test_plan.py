@@ -137,10 +137,12 @@ def test_every_family_can_be_measured(family, tmp_path):
     assert measure(plan, store) in (2, 3, 4)
     path = build_table(plan, store, tmp_path / "t.parquet")
     kind = FAMILIES[family]
-    low, high = {"noise": (0.1, 3.0), "snr_db": (0.0, 20.0), "loss": (0.0, 1.0)}[kind.intensity]
-    context = (Column(kind.intensity, "", low, high), *([M] if kind.intensity != "loss" else []))
+    low, high = {"noise": (0.1, 3.0), "snr_db": (0.0, 20.0), "loss": (0.0, 1.0), "bits": (2, 16)}[kind.intensity]
+    scale = "ordinal" if kind.intensity == "bits" else "linear"
+    fades = kind.intensity in ("noise", "snr_db")
+    context = (Column(kind.intensity, "", low, high, scale), *([M] if fades else []))
     oracle = TableOracle.load("tiny-gpt2", scenario(plan.scenario, context=context), path=path)
-    worst = [11, low if kind.intensity == "snr_db" else high, 0.5][: 1 + len(context)]
+    worst = [11, low if kind.intensity in ("snr_db", "bits") else high, 0.5][: 1 + len(context)]
     mean, error = oracle.expected([worst])
     assert mean[0] > 0.1
     assert error[0] > 0
@@ -155,6 +157,7 @@ def test_plans_that_cannot_be_measured_are_refused():
         ({"levels": {"noise": (0.0, 1.0)}}, "start above 0"),
         ({"levels": {"noise": (1.0, 0.5)}}, "ascending"),
         ({"family": "erasure-element", "levels": {"loss": (0.5, 1.5)}}, "at most 1"),
+        ({"family": "quantise-token", "levels": {"bits": (1.0, 4.0)}}, "integers from 2 to 16"),
         ({"tokens": 1000}, "multiple of the window, 128"),
         ({"tokens": 512}, "at least 1024"),
         ({"draws": 0}, "draws is at least 1"),

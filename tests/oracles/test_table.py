@@ -20,12 +20,17 @@ L, WINDOWS = 12, 24
 M = Column("m", "1", 0.5, 8.0, "log")
 SNR = Column("snr_db", "dB", -3.0, 27.0)
 LOSS = Column("loss", "1", 0.0, 0.5)
+K = Column("k", "1", 0.5, 10.0, "log")
+BITS = Column("bits", "1", 2, 16, "ordinal")
 SCENARIOS = {
     "equalised": scenario("equalised"),
     "raw": scenario("paper-a"),
     "snr-token": Scenario("snr", ChannelSpec(kind="snr", power="token"), (SNR, M)),
     "erasure-element": Scenario("erasure", ChannelSpec(kind="erasure"), (LOSS,)),
     "erasure-packet": Scenario("packet", ChannelSpec(kind="packet"), (SNR, M)),
+    "erasure-token": Scenario("tokens", ChannelSpec(kind="erasure", unit="token"), (LOSS,)),
+    "quantise-token": Scenario("bits", ChannelSpec(kind="quantise"), (BITS,)),
+    "quantise-tensor": Scenario("bits", ChannelSpec(kind="quantise", scale="tensor"), (BITS,)),
 }
 
 
@@ -37,6 +42,7 @@ def made_up(family="equalised", *, draws=1, windows=WINDOWS, **about):
         "noise": lambda: 6 / (1 + (2 / at[:, 0]) ** 2),
         "snr_db": lambda: 6 / (1 + 10 ** (at[:, 0] / 10)),
         "loss": lambda: 6 * at[:, 0],
+        "bits": lambda: 2.0 ** (4 - at[:, 0]),
     }[kind.columns[0]]()
     if "gain" in kind.columns:
         badness = badness + 2 * np.abs(at[:, 1] - 1)
@@ -172,7 +178,7 @@ def test_a_window_record_is_its_own_measured_curve():
 
 def test_capped_windows_are_counted():
     table = made_up(cap=5.0)
-    found = TableOracle(table, "equalised").measure([[1, 3.0, 0.5]], seeds=[0])
+    found = TableOracle(table, "equalised").measure([[1, 1.0, 0.5]], seeds=[0])
     assert found.windows["nll"].max() == 5.0
     assert found.n_capped[0] == (found.windows["nll"] == 5.0).sum() > 0
 
@@ -313,3 +319,62 @@ def test_windows_average_to_the_expected_damage(name):
         assert values.shape == (50, len(oracle.windows_of(part)))
         np.testing.assert_allclose(values.mean(axis=1), mean, atol=1e-12)
         np.testing.assert_allclose(values.std(axis=1, ddof=1) / np.sqrt(values.shape[1]), error, atol=1e-12)
+
+
+RAYLEIGH = ChannelSpec(fading="rayleigh")
+NOISE = scenario("equalised").context[0]
+
+
+def test_rayleigh_is_nakagami_with_one_and_needs_no_column():
+    rayleigh = TableOracle(made_up(), Scenario("rayleigh", RAYLEIGH, (NOISE,)))
+    check_oracle(rayleigh)
+    nakagami = TableOracle(made_up(), "equalised")
+    X = queries(rayleigh, 60)
+    with_m = np.column_stack([X, np.ones(60)])
+    np.testing.assert_array_equal(rayleigh.expected(X, exact=True), nakagami.expected(with_m, exact=True))
+    np.testing.assert_allclose(rayleigh.expected(X), nakagami.expected(with_m), atol=4e-3)
+    np.testing.assert_array_equal(rayleigh.by_window(X), nakagami.by_window(with_m))
+    np.testing.assert_array_equal(
+        rayleigh.sample_damage(X, np.arange(60)), nakagami.sample_damage(with_m, np.arange(60))
+    )
+
+
+@pytest.mark.parametrize("family", ["equalised", "raw", "erasure-packet"])
+def test_rice_fading_is_served_exactly(family):
+    before = SCENARIOS[family]
+    rice = dataclasses.replace(
+        before, channel=dataclasses.replace(before.channel, fading="rice"), context=(before.context[0], K)
+    )
+    oracle = TableOracle(made_up(family), rice)
+    check_oracle(oracle)
+    X = queries(oracle, 30)
+    np.testing.assert_allclose(oracle.expected(X)[0], oracle.expected(X, exact=True)[0], atol=5e-3)
+    for x in X[:2]:
+        replays = oracle.sample_damage(np.repeat(x[None], 3_000, 0), np.arange(3_000))
+        mean, _ = oracle.expected(x[None], exact=True)
+        assert abs(replays.mean() - mean[0]) < 3.5 * replays.std() / np.sqrt(3_000) + 1e-9
+    # At k = 0.5 and 10 the line of sight matters.
+    low, high = oracle.expected([[1, rice.context[0].high / 3, k] for k in (0.5, 10.0)], exact=True)[0]
+    assert low != pytest.approx(high, rel=0.01)
+
+
+def test_packets_lost_at_a_given_rate_are_read_from_the_outage_table():
+    spec = ChannelSpec(kind="erasure", unit="packet")
+    assert family_of(spec).name == "erasure-packet"
+    given = TableOracle(made_up("erasure-packet"), Scenario("packets", spec, (LOSS,)))
+    outage = TableOracle(made_up("erasure-packet"), SCENARIOS["erasure-packet"])
+    loss = 1 - np.exp(-(10 ** (-10 / 10)))  # Rayleigh, 10 dB above the threshold
+    np.testing.assert_allclose(given.expected([[3, loss]]), outage.expected([[3, 10.0, 1.0]], exact=True), atol=1e-9)
+
+
+def test_a_family_is_told_by_what_its_channel_heeds():
+    assert family_of(ChannelSpec(conceal="mean", mtu=32, scale="tensor")).name == "equalised"
+    assert family_of(ChannelSpec(kind="erasure", mtu=32, csi="none")).name == "erasure-element"
+    for other in (
+        ChannelSpec(kind="erasure", conceal="mean"),
+        ChannelSpec(kind="packet", mtu=32),
+        ChannelSpec(kind="erasure", unit="packet", interleave=True),
+        ChannelSpec(kind="snr", power="token", csi="none"),
+    ):
+        with pytest.raises(Refused, match="no table family serves"):
+            family_of(other)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from mbrl_split.oracles.grids import GainGrid, LossGrid, RatioGrid, cubic_resample
+from mbrl_split.oracles.grids import GainGrid, LossGrid, RatioGrid, cubic_resample, shape_of
 
 RATIOS = tuple(np.geomspace(0.1, 100, 16))
 RATIO = RatioGrid(RATIOS)
@@ -98,3 +98,24 @@ def test_realisations_without_a_gain_say_so():
     gains, index, weight = LossGrid((0.5, 1.0)).locate(np.array([0.2]), None, np.zeros((1, 3)))
     assert np.isnan(gains).all()
     assert index.shape == weight.shape == (1, 3, 2)
+
+
+@pytest.mark.parametrize("grid", [RATIO, GAIN, LossGrid((0.1, 0.5, 1.0), outage_db=0.0)])
+def test_rayleigh_is_rice_without_a_line_of_sight_and_rice_factors_come_in_arrays(grid):
+    intensity = np.array([0.1, 0.7, 2.0])
+    rayleigh = grid.weights(intensity, np.ones(3))
+    np.testing.assert_allclose(grid.weights(intensity, shape_of("k", np.zeros(3))), rayleigh, atol=1e-7)
+    together = grid.weights(intensity, shape_of("k", np.array([0.0, 3.0, 12.0])))
+    for i, k in enumerate((0.0, 3.0, 12.0)):
+        alone = grid.weights(intensity[i : i + 1], shape_of("k", np.array([k])))
+        np.testing.assert_allclose(together[i], alone[0], atol=1e-12)
+    assert np.abs(together[1] - rayleigh[1]).max() > 0.01
+
+
+def test_rice_realisations_average_to_the_exact_expectation():
+    n = 4_000
+    u = (np.random.default_rng(3).permutation(n) + 0.5) / n
+    values = saturating([*RATIOS, np.inf])
+    _, damage = read(RATIO, values, np.full(n, 0.4), shape_of("k", np.full(n, 4.0)), u[:, None])
+    exact = RATIO.weights(np.array([0.4]), shape_of("k", np.array([4.0]))) @ values
+    assert damage.mean() == pytest.approx(exact[0], rel=3e-3)
