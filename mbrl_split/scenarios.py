@@ -16,6 +16,7 @@ from typing import Any, Literal
 from mbrl_split.columns import Column
 from mbrl_split.errors import BadInput
 from mbrl_split.registry import unknown
+from mbrl_split.sessions import CostSpec, DynamicsSpec
 
 PROTOCOL_VERSION = 1
 """Raised whenever the same query would measure something else; part of every stored measurement's key."""
@@ -121,6 +122,8 @@ class Scenario:
         drift: The noise falls by exp(−drift·Δ) when the split moves Δ layers deeper (the paper's 0.0005).
         reference: ``"clean"``: damage is relative to the clean model; ``"start"``: the paper's code, relative to the
             perplexity at the episode's start, which then belongs to the observation and costs one measurement.
+        dynamics: What changes from turn to turn of a session; None: the context holds for the episode.
+        costs: What a turn costs in seconds and joules (with dynamics only).
     """
 
     name: str
@@ -136,6 +139,8 @@ class Scenario:
     episode_steps: int = 5
     drift: float = 0.0
     reference: Literal["clean", "start"] = "clean"
+    dynamics: DynamicsSpec | None = None
+    costs: CostSpec | None = None
 
     def __post_init__(self) -> None:
         if self.actions not in ("absolute", "relative"):
@@ -152,6 +157,10 @@ class Scenario:
                 raise BadInput(f"a Nakagami shape m is at least 0.5, not {column.low}")
             if column.name == "bits" and column.scale != "ordinal":
                 raise BadInput(f"bits are integers: their column has the scale 'ordinal', not {column.scale!r}")
+        if (self.dynamics is None) != (self.costs is None):
+            raise BadInput("dynamics and costs come together: a turn of a session has a price")
+        if self.dynamics is not None and (self.drift or self.reference != "clean"):
+            raise BadInput("a session has dynamics of its own: drift is 0 and the reference is 'clean'")
 
     @property
     def tokens(self) -> int:

@@ -73,7 +73,7 @@ def gain_of_scatter(scatter: ArrayLike, m: float) -> Array:
         m: Nakagami shape, at least ½.
     """
     power = np.square(np.asarray(scatter, dtype=np.float64)).sum(axis=-1)
-    return np.sqrt(power if m == 1 else special.gammainccinv(m, np.exp(-power)) / m)
+    return np.asarray(np.sqrt(power if m == 1 else special.gammainccinv(m, np.exp(-power)) / m))
 
 
 def power_correlation(m: float, r: ArrayLike) -> Array:
