@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 JOBS   ?= 2
+OUT    ?= runs/demo
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
@@ -20,7 +21,7 @@ $(READY): pyproject.toml requirements/constraints.txt
 	@touch $@
 
 demo: $(READY) ## RL against MBRL on a real language model, measured here (about 4 minutes)
-	$(BIN)/mbrl-split bench run benchmarks/demo.yaml --out runs/demo --jobs $(JOBS) $(ARGS)
+	$(BIN)/mbrl-split bench run benchmarks/demo.yaml --out $(OUT) --jobs $(JOBS) $(ARGS)
 
 test: $(READY) ## the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)

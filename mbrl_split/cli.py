@@ -16,6 +16,9 @@ from tyro.conf import Positional
 
 from mbrl_split.errors import BadInput, MbrlSplitError
 
+Assignments = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+"""``--set A=1 --set B=2``."""
+
 # Commands import what they need when they run: `mbrl-split --help` should not wait for torch.
 
 
@@ -79,13 +82,15 @@ def measure(
     gain: tuple[float, ...] = (),
     snr_db: tuple[float, ...] = (),
     loss: tuple[float, ...] = (),
+    bits: tuple[float, ...] = (),
     dask: str | None = None,
 ) -> None:
     """Measure a table: every split at every level of a channel family. Stop it at any time; it goes on where it was.
 
     Args:
         model: The language model.
-        family: equalised, raw, snr-token, snr-tensor, erasure-element, erasure-packet, …
+        family: equalised, raw, snr-token, snr-tensor, erasure-element, erasure-packet, erasure-token, quantise-token
+            or quantise-tensor.
         half: replay, judge or lockbox: which documents.
         store: Where finished cells live (a sqlite file, or a folder on a network disk).
         out: The table's Parquet file; default its place in the package.
@@ -101,12 +106,13 @@ def measure(
         gain: Levels of the gain.
         snr_db: Levels of the SNR (dB).
         loss: Levels of the loss probability.
+        bits: Levels of the number of bits.
         dask: Address of a Dask scheduler that takes the work instead of local processes.
     """
     from mbrl_split.oracles import build_table, default_levels, open_store, plan_from, print_progress
     from mbrl_split.oracles import measure as measure_plan
 
-    given = {"noise": noise, "gain": gain, "snr_db": snr_db, "loss": loss}
+    given = {"noise": noise, "gain": gain, "snr_db": snr_db, "loss": loss, "bits": bits}
     chosen = {axis: values for axis, values in given.items() if values}
     levels = {**default_levels(model, family), **chosen} if chosen else None
     plan = plan_from(
@@ -131,6 +137,29 @@ def measure(
         raise SystemExit(130) from None
     if shard is None:
         print(f"table: {build_table(plan, opened, out)}")
+
+
+def landscape(
+    model: Positional[str] = "tiny-llama",
+    scenario: tuple[str, ...] = (),
+    out: Path | None = None,
+    half: str = "judge",
+) -> None:
+    """What every split costs under every channel, from the measured tables: figures, Markdown, JSON.
+
+    Args:
+        model: The language model.
+        scenario: Only these scenarios; default all that have a table.
+        out: Where figures and numbers go; default benchmarks/results/landscape/MODEL.
+        half: judge or replay: which table.
+    """
+    from mbrl_split.bench.landscape import write_landscape
+
+    target = out or Path("benchmarks/results/landscape") / Path(model).name
+    found = write_landscape(model, target, scenario, half=half)
+    for line in found.headlines():
+        print(line)
+    print(f"landscape: {target / 'landscape.md'}")
 
 
 def bench_list(folder: Positional[Path] = Path("benchmarks")) -> None:
@@ -161,7 +190,7 @@ def bench_run(
     shard: str | None = None,
     seeds: int | None = None,
     store: Path | None = None,
-    set: tuple[str, ...] = (),
+    set: Assignments = (),
 ) -> None:
     """Run a suite, or what is left of it, and write its report.
 
@@ -195,7 +224,7 @@ def bench_run(
         raise SystemExit(1)
 
 
-def bench_status(suite: Positional[Path], out: Path | None = None, set: tuple[str, ...] = ()) -> None:
+def bench_status(suite: Positional[Path], out: Path | None = None, set: Assignments = ()) -> None:
     """How much of a suite is finished.
 
     Args:
@@ -213,7 +242,7 @@ def bench_status(suite: Positional[Path], out: Path | None = None, set: tuple[st
     print(f"{done} of {len(cells)} runs finished, {failed} failed")
 
 
-def bench_report(suite: Positional[Path], out: Path | None = None, set: tuple[str, ...] = ()) -> None:
+def bench_report(suite: Positional[Path], out: Path | None = None, set: Assignments = ()) -> None:
     """Write summary, table and report again from the finished runs.
 
     Args:
@@ -230,7 +259,7 @@ def bench_report(suite: Positional[Path], out: Path | None = None, set: tuple[st
     print(f"report: {target / 'report.html'}")
 
 
-def train(config: Positional[Path], out: Path = Path("runs/train"), seed: int = 0, set: tuple[str, ...] = ()) -> None:
+def train(config: Positional[Path], out: Path = Path("runs/train"), seed: int = 0, set: Assignments = ()) -> None:
     """Run one cell: a suite file with one algorithm, one scenario and one model.
 
     Args:
@@ -294,7 +323,13 @@ GROUPS: dict[str, dict[str, Command]] = {
     "models": {"list": models_list, "fetch": models_fetch},
     "bench": {"list": bench_list, "run": bench_run, "status": bench_status, "report": bench_report},
 }
-COMMANDS: dict[str, Command] = {"info": info, "measure": measure, "train": train, "check": check}
+COMMANDS: dict[str, Command] = {
+    "info": info,
+    "measure": measure,
+    "landscape": landscape,
+    "train": train,
+    "check": check,
+}
 
 
 def _group(name: str) -> Command:
@@ -306,9 +341,7 @@ def _group(name: str) -> Command:
 
 
 def _dispatch(commands: dict[str, Command], arguments: list[str], prog: str) -> None:
-    tyro.extras.subcommand_cli_from_dict(
-        commands, prog=prog, args=arguments, sort_subcommands=False, config=(tyro.conf.UseAppendAction,)
-    )
+    tyro.extras.subcommand_cli_from_dict(commands, prog=prog, args=arguments, sort_subcommands=False)
 
 
 def main(argv: list[str] | None = None) -> None:

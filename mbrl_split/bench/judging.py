@@ -73,7 +73,7 @@ class Judged:
         context = np.tile(middle, (_LEVELS * len(splits), 1))
         context[:, j] = np.repeat(levels, len(splits))
         mean, error = self.table.expected(np.column_stack([np.tile(splits, _LEVELS), context]))
-        clean = self.table.clean_nll
+        clean = float(self.table.table.clean_nll.mean())
         others = ", ".join(
             f"{c.name} = {v:.3g}" for c, v in zip(self.scenario.context, middle, strict=True) if c != noise
         )

@@ -26,7 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_split import data
+from mbrl_split.columns import check_rows
 from mbrl_split.errors import BadInput
+from mbrl_split.llm import protocol_line
 from mbrl_split.oracles.families import Levels, family_named
 from mbrl_split.oracles.ledger import Ledger
 from mbrl_split.oracles.perplexity import PerplexityOracle
@@ -193,7 +195,7 @@ def measure(
         raise BadInput(f"jobs is at least 1, not {jobs}")
     oracle = _oracle(plan)
     # The slow cells (few layers on the device, a long suffix) go first, so that no process is left with one at the end.
-    share = plan.cells(oracle.model.n_layers)[i::n]
+    share = check_rows(plan.cells(oracle.model.n_layers), oracle.columns)[i::n]
     share = share[np.argsort(share[:, 0], kind="stable")]
     waiting = [row for row in share if store.read(_key(oracle, plan, row)) is None]
     clock = _Clock(oracle.model.n_layers, len(share), share, waiting, progress)
@@ -367,6 +369,9 @@ def _about(
     return {
         **what,
         "axes": axes,
+        "perplexity": protocol_line(
+            plan.tokens // plan.window, plan.window, model.vocab_size, str(model.dtype)[6:], plan.draws, plan.seed
+        ),
         "n_layers": model.n_layers,
         "reference_rms": model.reference_rms,
         "cap": cap,

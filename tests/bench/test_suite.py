@@ -14,7 +14,10 @@ MINIMAL = {
     "scenarios": ["equalised"],
     "models": ["tiny-llama"],
     "seeds": 3,
-    "algorithms": [{"algorithm": "random"}, {"algorithm": "ppo-true", "agent": "ppo", "source": "oracle", "budget": 600}],
+    "algorithms": [
+        {"algorithm": "random"},
+        {"algorithm": "ppo-true", "agent": "ppo", "source": "oracle", "budget": 600},
+    ],
 }
 
 
@@ -44,7 +47,13 @@ def test_an_algorithm_s_own_budget_wins_over_the_suite_s(tmp_path: Path) -> None
 
 def test_the_folder_changes_with_every_setting_that_matters(tmp_path: Path) -> None:
     first = load_suite(write(tmp_path))
-    for assignment in ("budget=7", "env_steps=9", "contexts=11", "truth=live", "ppo-true.settings={agent: {gamma: 0.5}}"):
+    for assignment in (
+        "budget=7",
+        "env_steps=9",
+        "contexts=11",
+        "truth=live",
+        "ppo-true.settings={agent: {gamma: 0.5}}",
+    ):
         changed = load_suite(write(tmp_path), [assignment])
         assert {c.folder for c in first.cells()} != {c.folder for c in changed.cells()}, assignment
 
