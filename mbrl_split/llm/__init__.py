@@ -3,7 +3,7 @@
 from mbrl_split.llm.cache import FETCHABLE, cache_folder, cached_model
 from mbrl_split.llm.fetch import fetch
 from mbrl_split.llm.generate import Generation
-from mbrl_split.llm.perplexity import Perplexity, cut_windows, perplexity, window_nll
+from mbrl_split.llm.perplexity import Perplexity, cut_windows, perplexity, protocol_line, window_nll
 from mbrl_split.llm.residual import residual_rms, token_rms
 from mbrl_split.llm.split_model import SplitModel
 
@@ -17,6 +17,7 @@ __all__ = [
     "cut_windows",
     "fetch",
     "perplexity",
+    "protocol_line",
     "residual_rms",
     "token_rms",
     "window_nll",

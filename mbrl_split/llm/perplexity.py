@@ -199,9 +199,17 @@ def perplexity(
         tokens=len(windows) * window,
         draws=draws,
         seed=seed,
-        protocol=f"{len(windows) * window} scored tokens in {len(windows)} windows of {window} (stride {window + 1}, "
-        f"within documents, remainders dropped), no BOS, capped at ln({model.vocab_size}), "
-        f"{str(model.dtype).removeprefix('torch.')}, {draws} draw(s), seed {seed}",
+        protocol=protocol_line(
+            len(windows), window, model.vocab_size, str(model.dtype).removeprefix("torch."), draws, seed
+        ),
+    )
+
+
+def protocol_line(windows: int, window: int, vocabulary: int, dtype: str, draws: int, seed: int) -> str:
+    """All that is needed to compare a perplexity, in words."""
+    return (
+        f"{windows * window} scored tokens in {windows} windows of {window} (stride {window + 1}, within documents, "
+        f"remainders dropped), no BOS, capped at ln({vocabulary}), {dtype}, {draws} draw(s), seed {seed}"
     )
 
 

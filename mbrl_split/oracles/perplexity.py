@@ -18,11 +18,11 @@ from mbrl_split.channels import Channel
 from mbrl_split.columns import check_rows
 from mbrl_split.data import documents as read_documents
 from mbrl_split.errors import BadInput
-from mbrl_split.llm import SplitModel, cut_windows, window_nll
+from mbrl_split.llm import SplitModel, cut_windows, protocol_line, window_nll
 from mbrl_split.oracles.base import WINDOW_DTYPE, Measurement, Oracle, Price, check_seeds
 from mbrl_split.oracles.clean import CleanPasses
 from mbrl_split.oracles.context import channel_of, check_context
-from mbrl_split.scenarios import Scenario
+from mbrl_split.scenarios import PROTOCOL_VERSION, Scenario
 from mbrl_split.scenarios import scenario as named_scenario
 
 CACHE_BYTES = 1_500_000_000
@@ -120,6 +120,13 @@ class PerplexityOracle(Oracle):
             pool = 0
         loaded = model if isinstance(model, SplitModel) else SplitModel.load(model, device=device)
         return cls(loaded, scenario, text, pool=pool, cache_bytes=cache_bytes)
+
+    @property
+    def protocol(self) -> str:
+        """How one true evaluation measures perplexity, in words."""
+        scenario, dtype = self.scenario, str(self.model.dtype).removeprefix("torch.")
+        words = protocol_line(scenario.windows, scenario.window, self.model.vocab_size, dtype, 1, 0)
+        return f"text {scenario.text!r}, {words.partition(', seed')[0]} per evaluation; protocol {PROTOCOL_VERSION}"
 
     def price(self, X: ArrayLike, *, seeds: ArrayLike, tokens: int | None = None, draws: int | None = None) -> Price:
         plain = super().price(X, seeds=seeds, tokens=tokens, draws=draws)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from mbrl_split.columns import Column, check_rows
 from mbrl_split.data import PARTS
 from mbrl_split.errors import BadInput, Refused
+from mbrl_split.llm import protocol_line
 from mbrl_split.oracles.base import WINDOW_DTYPE, Measurement, Oracle, Price, check_seeds
 from mbrl_split.oracles.families import family_of
 from mbrl_split.oracles.grids import GainGrid, Shape, law_of, shape_of
@@ -216,6 +217,21 @@ class TableOracle(Oracle):
             rows = place == p
             values[rows] = weights[rows] @ curves[p].T
         return values
+
+    @property
+    def protocol(self) -> str:
+        """How the perplexity behind the table was measured, in words."""
+        about = self.table.about
+        words = dict(word.partition("=")[::2] for word in str(about["oracle"]).split())
+        line = protocol_line(
+            len(self.table.windows),
+            int(about["window"]),
+            round(math.exp(about["cap"])),
+            words.get("dtype", "unknown dtype").removeprefix("torch."),
+            int(about["draws"]),
+            int(about["seed"]),
+        )
+        return f"text {about['text']!r}, {self.half} half; {line}; protocol version {about['protocol']}"
 
     def windows_of(self, part: Share | None) -> NDArray[np.int64]:
         """Indices of the table's windows that belong to a part of :meth:`expected`."""
