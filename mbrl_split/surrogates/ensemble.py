@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mbrl_split.errors import BadInput
 from mbrl_split.surrogates import storage
 from mbrl_split.surrogates.bagging import out_of_bag, spread_draws
-from mbrl_split.surrogates.network import StackedNetwork, mean_and_log_variance, train
+from mbrl_split.surrogates.network import StackedNetwork, log_variance, train
 from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.rows import bootstrap_counts
 from mbrl_split.surrogates.warped import Honest, Latent, WarpedSurrogate
@@ -115,10 +115,8 @@ class EnsembleSurrogate(WarpedSurrogate):
         s = self._settings
         return StackedNetwork(s["members"], [width, *s["hidden"], 2], seed=self.seed, device=s["device"])
 
-    @torch.no_grad()
     def _members(self, c: Array) -> tuple[Array, Array]:
         """Means of the members, (members, n), and the mean of their noise variances, (n,)."""
-        x = torch.from_numpy(c.astype(np.float32)).to(self._settings["device"])
-        mean, log_variance = mean_and_log_variance(self._network(x))
-        noise = torch.exp(log_variance).mean(dim=0)
-        return mean.cpu().numpy().astype(np.float64), noise.cpu().numpy().astype(np.float64)
+        output = self._network.answer(c)
+        noise = torch.exp(log_variance(torch.from_numpy(output[..., 1]))).mean(dim=0)
+        return output[..., 0], noise.numpy()

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mbrl_split.errors import BadInput
@@ -129,11 +128,9 @@ class MLPSurrogate(WarpedSurrogate):
             _FOLDS + 1, [width, *self._settings["hidden"], 1], seed=self.seed, device=self._settings["device"]
         )
 
-    @torch.no_grad()
     def _features(self, c: Array) -> Array:
         """(1, coordinates, last hidden layer) of each network, (networks, n, 1 + d + width)."""
-        x = torch.from_numpy(c.astype(np.float32)).to(self._settings["device"])
-        hidden = self._network.features(x).cpu().numpy().astype(np.float64)
+        hidden = self._network.answer(c, hidden=True)
         plain = np.concatenate([np.ones((len(c), 1)), c], axis=1)
         return np.concatenate([np.broadcast_to(plain, (len(hidden), *plain.shape)), hidden], axis=2)
 

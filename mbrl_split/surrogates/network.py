@@ -15,6 +15,8 @@ from torch.nn import functional
 
 from mbrl_split.surrogates.prediction import Array
 
+_CHUNK = 128
+
 
 class StackedNetwork:
     """``members`` multi-layer perceptrons of equal shape; each layer is one batched matrix product.
@@ -43,16 +45,25 @@ class StackedNetwork:
         """All weights, then all biases; the first dimension is the member."""
         return [*self.weights, *self.biases]
 
-    def features(self, x: Tensor) -> Tensor:
-        """Activations of the last hidden layer, (members, n, width), for inputs (n, d)."""
+    def __call__(self, x: Tensor) -> Tensor:
+        """Outputs (members, n, out) for inputs (n, d), with gradients."""
         h = x.expand(len(self.weights[0]), *x.shape)
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             h = functional.silu(torch.baddbmm(bias, h, weight))
-        return h
+        return torch.baddbmm(self.biases[-1], h, self.weights[-1])
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Outputs (members, n, out) for inputs (n, d)."""
-        return torch.baddbmm(self.biases[-1], self.features(x), self.weights[-1])
+    @torch.no_grad()
+    def answer(self, c: Array, *, hidden: bool = False) -> NDArray[np.float64]:
+        """Outputs (members, n, out), or the last hidden layer, for coordinates (n, d): without gradients, in chunks
+        whose activations stay in the processor's cache."""
+        x = torch.from_numpy(c.astype(np.float32)).to(self.weights[0].device)
+        parts = []
+        for part in torch.split(x, _CHUNK):
+            h = part.expand(len(self.weights[0]), *part.shape)
+            for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+                h = functional.silu(torch.baddbmm(bias, h, weight), inplace=True)
+            parts.append(h if hidden else torch.baddbmm(self.biases[-1], h, self.weights[-1]))
+        return torch.cat(parts, dim=1).cpu().numpy().astype(np.float64)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """The weights by name."""
@@ -65,9 +76,9 @@ class StackedNetwork:
             p.copy_(torch.from_numpy(arrays[f"network.{i}"]))
 
 
-def mean_and_log_variance(output: Tensor) -> tuple[Tensor, Tensor]:
-    """The two outputs of a heteroscedastic member; the log variance bends smoothly into [−9, 3]."""
-    return output[..., 0], -3 + 6 * torch.tanh(output[..., 1] / 6)
+def log_variance(output: Tensor) -> Tensor:
+    """Log noise variance from a member's second output: it bends smoothly into [−9, 3]."""
+    return -3 + 6 * torch.tanh(output / 6)
 
 
 def train(
@@ -159,6 +170,6 @@ def _losses(output: Tensor, z: Tensor, loss: Literal["mse", "nll", "beta-nll"]) 
     """Loss of each row of each member, (members, n)."""
     if loss == "mse":
         return (output[..., 0] - z) ** 2
-    mean, log_variance = mean_and_log_variance(output)
-    nll = 0.5 * (log_variance + (z - mean) ** 2 * torch.exp(-log_variance))
-    return nll * torch.exp(0.5 * log_variance).detach() if loss == "beta-nll" else nll
+    mean, spread = output[..., 0], log_variance(output[..., 1])
+    nll = 0.5 * (spread + (z - mean) ** 2 * torch.exp(-spread))
+    return nll * torch.exp(0.5 * spread).detach() if loss == "beta-nll" else nll
