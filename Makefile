@@ -26,11 +26,14 @@ demo: $(READY) ## RL against MBRL on a real language model, measured here (about
 test: $(READY) ## the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
-check: $(READY) ## style, types, layers
+check: $(READY) docs ## style, types, layers, and the site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY) ## the site, in site/ (open site/index.html; for its search, `python -m http.server -d site`)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(READY) ## let ruff arrange the code
 	$(BIN)/ruff check --fix .

@@ -11,6 +11,7 @@ from typing import Any
 from griffe import Extension, Object
 
 ROLE = re.compile(r":(?:class|func|meth|attr|data|mod|exc):`(~?)([\w.]+)`")
+EXAMPLE = re.compile(r"^(\s*)Example:$", re.MULTILINE)
 RULE = re.compile(r"^=+(?:\s+=+)+\s*$")
 
 
@@ -19,7 +20,9 @@ class Docstrings(Extension):
 
     def on_object(self, *, obj: Object, **kwargs: Any) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = with_tables(with_links(obj.docstring.value, obj))
+            # griffe knows the section that holds code by its plural.
+            text = EXAMPLE.sub(r"\1Examples:", obj.docstring.value)
+            obj.docstring.value = with_tables(with_links(text, obj))
 
 
 def with_links(text: str, obj: Object) -> str:
@@ -53,27 +56,40 @@ def full_name(target: str, obj: Object) -> str:
 
 def with_tables(text: str) -> str:
     """Tables ruled by rows of equal signs as Markdown tables; a row whose first cell is empty continues the last."""
-    lines, out = text.splitlines(), []
-    i = 0
+    lines, out, i = text.splitlines(), [], 0
     while i < len(lines):
-        if not RULE.match(lines[i].strip()):
+        rules = rules_from(lines, i)
+        if len(rules) < 2:
             out.append(lines[i])
             i += 1
             continue
-        rules = [k for k in range(i, len(lines)) if RULE.match(lines[k].strip())][:3]
         starts = [m.start() for m in re.finditer(r"=+", lines[i])]
-        rows: list[list[str]] = []
-        for line in lines[rules[0] + 1 : rules[1]] + lines[rules[1] + 1 : rules[2]]:
-            cells = [line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
+        rows = [] if len(rules) == 3 else [[""] * len(starts)]  # two rules: a table without a head
+        for k in range(i + 1, rules[-1]):
+            if k in rules:
+                continue
+            cells = [lines[k][a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
             if cells[0] or not rows:
                 rows.append(cells)
             else:
                 rows[-1] = [f"{above} {below}".strip() for above, below in zip(rows[-1], cells, strict=True)]
         table = ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in rows]
-        table.insert(1, "|" + " --- |" * len(starts))
-        out += ["", *table, ""]
-        i = rules[2] + 1
+        out += ["", table[0], "|" + " --- |" * len(starts), *table[1:], ""]
+        i = rules[-1] + 1
     return "\n".join(out)
+
+
+def rules_from(lines: list[str], first: int) -> list[int]:
+    """The rules of the table that begins with line ``first``, up to the one that a blank line follows."""
+    rules = []
+    for k in range(first, len(lines)):
+        if RULE.match(lines[k].strip()):
+            rules.append(k)
+            if len(rules) > 1 and (k + 1 == len(lines) or not lines[k + 1].strip()):
+                return rules
+        elif not rules:
+            return []
+    return []
 
 
 def escape(cell: str) -> str:

@@ -1,0 +1,83 @@
+"""What the pages show runs: Python blocks are executed, suites are validated, commands and their options exist."""
+
+import inspect
+import re
+import shlex
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+from mbrl_split import cli
+from mbrl_split.bench import load_suite
+
+from .pages import FENCE, IDS, PAGES, ROOT, blocks
+
+WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    document = Sybil(parsers=[PythonCodeBlockParser()]).parse(page)
+    examples = list(document.examples())
+    assert len(examples) == len(blocks(page, "python"))
+    for example in examples:
+        example.evaluate()
+
+
+def test_a_block_that_fails_is_noticed(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```python\nx = 1\n```\n\n```python\nassert x == 2\n```\n")
+    first, second = Sybil(parsers=[PythonCodeBlockParser()]).parse(page).examples()
+    first.evaluate()
+    with pytest.raises(AssertionError):
+        second.evaluate()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_suites_are_valid(page, tmp_path):
+    for i, body in enumerate(blocks(page, "yaml")):
+        path = tmp_path / f"suite-{i}.yaml"
+        path.write_text(body)
+        assert list(load_suite(path).cells())
+
+
+def command_lines():
+    """Lines of code blocks and inline code that begin with one of our commands, with the page they stand on."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        lines = [line for _, body in FENCE.findall(text) for line in body.splitlines()]
+        lines += re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+        for line in lines:
+            if line.startswith(("mbrl-split ", "make ", "python benchmarks/")):
+                yield pytest.param(line.split("  #")[0].strip(), id=f"{page.name}: {line[:60]}")
+
+
+@pytest.mark.parametrize("line", list(command_lines()))
+def test_commands_exist(line):
+    words = shlex.split(line, comments=True)
+    if words[0] == "python":
+        assert (ROOT / words[1]).is_file()
+    elif words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    else:
+        check_command(words[1:])
+
+
+def check_command(words):
+    """The command and its options are known to the command line."""
+    if words[0] in cli.GROUPS:
+        if len(words) == 1:
+            return
+        function = cli.GROUPS[words[0]][words[1]]
+    else:
+        function = cli.COMMANDS[words[0]]
+    known = inspect.signature(function).parameters
+    for option in (word for word in words if word.startswith("--")):
+        assert option.removeprefix("--").replace("-", "_") in known, f"{' '.join(words)}: no option {option}"
+
+
+def test_an_unknown_option_is_noticed():
+    with pytest.raises(AssertionError, match="no option --fast"):
+        check_command(["bench", "run", "suite.yaml", "--fast"])

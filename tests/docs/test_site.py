@@ -1,0 +1,115 @@
+"""The built site: links and anchors lead somewhere, nothing comes from elsewhere, every public name has its place."""
+
+import importlib
+import re
+from html.parser import HTMLParser
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from .pages import DOCS, ROOT
+
+ROOMS = sorted(path.parent.name for path in (ROOT / "mbrl_split").glob("*/__init__.py"))
+
+
+class Page(HTMLParser):
+    """What a page refers to, what can be referred to, and what it loads."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.ids, self.loads, self.duplicates = [], set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if "id" in given:
+            if given["id"] in self.ids:
+                self.duplicates.append(given["id"])
+            self.ids.add(given["id"])
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+        if tag in ("script", "img", "iframe", "source", "video") and given.get("src"):
+            self.loads.append(given["src"])
+        if tag == "link" and given.get("rel") in ("stylesheet", "preconnect", "preload", "icon"):
+            self.loads.append(given["href"])
+
+
+@pytest.fixture(scope="session")
+def pages(site):
+    found = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
+    return {path: page for path, page in found.items() if path.name != "404.html"}
+
+
+def broken(path, page, pages):
+    """Links of a page that lead nowhere on the site."""
+    for link in page.links:
+        parts = urlsplit(link)
+        if parts.scheme or parts.netloc:
+            continue
+        target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+        if target.is_dir():
+            target = target / "index.html"
+        if target not in pages:
+            if not target.is_file():
+                yield f"{path.name}: {link}: no such page"
+        elif parts.fragment and unquote(parts.fragment) not in pages[target].ids and parts.fragment != "__codelineno":
+            yield f"{path.name}: {link}: no such anchor"
+
+
+def test_links_and_anchors_lead_somewhere(pages):
+    assert len(pages) > 25
+    assert [problem for path, page in pages.items() for problem in broken(path, page, pages)] == []
+
+
+def test_a_broken_link_is_noticed(pages):
+    path = next(iter(pages))
+    page = Page('<a href="nowhere.html">x</a> <a href="#nothing">y</a>')
+    assert len(list(broken(path, page, {**pages, path: page}))) == 2
+
+
+def test_nothing_is_loaded_from_elsewhere(site, pages):
+    loads = [load for page in pages.values() for load in page.loads]
+    assert loads
+    assert [load for load in loads if urlsplit(load).scheme not in ("", "data") or load.startswith("//")] == []
+    for sheet in site.rglob("*.css"):
+        assert re.findall(r"(?:url\(|@import)\s*[\"']?https?:[^)\"']*", sheet.read_text(encoding="utf-8")) == []
+
+
+def test_roles_and_plain_tables_do_not_show(site):
+    for path in site.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r":(?:class|func|meth|attr|data|mod):<code>", text), path
+        assert not re.search(r"={9,}", text), path
+
+
+def public_names():
+    yield from (("", name) for name in importlib.import_module("mbrl_split").__all__)
+    for room in ROOMS:
+        for name in getattr(importlib.import_module(f"mbrl_split.{room}"), "__all__", []):
+            yield room, name
+
+
+def test_every_public_name_is_in_the_api(pages):
+    documented = set().union(*(page.ids for path, page in pages.items() if path.parent.name == "api"))
+    missing = []
+    for room, name in public_names():
+        path = ".".join(part for part in ("mbrl_split", room, name) if part)
+        if path not in documented:
+            missing.append(f"docs/api/{room or 'index'}.md lacks '::: {path}'")
+    assert missing == []
+
+
+def test_every_public_class_and_function_says_what_it_is():
+    for room, name in public_names():
+        thing = getattr(importlib.import_module(f"mbrl_split.{room}".rstrip(".")), name)
+        if callable(thing) and getattr(thing, "__module__", "").startswith("mbrl_split"):
+            assert (thing.__doc__ or "").strip(), f"mbrl_split.{room}.{name}"
+
+
+def test_the_drawings_are_those_of_the_script():
+    spec = importlib.util.spec_from_file_location("draw", DOCS / "tools" / "draw.py")
+    draw = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(draw)
+    assert {path.name for path in (DOCS / "figures").iterdir()} == set(draw.DRAWINGS)
+    for name, drawing in draw.DRAWINGS.items():
+        assert (DOCS / "figures" / name).read_text(encoding="utf-8") == drawing()
