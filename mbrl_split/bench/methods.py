@@ -17,7 +17,7 @@ from mbrl_split.evaluation import agent_policy
 from mbrl_split.refresh import Acquisition, RefreshSchedule, design_pool, sobol_design
 from mbrl_split.registry import ACQUISITIONS, AGENTS, SCHEDULES, SURROGATES
 from mbrl_split.surrogates import Surrogate, TabulatedSurrogate
-from mbrl_split.training import ArgmaxPolicy, ModelBasedTrainer, RunLogger, TruthTrainer, objective_of
+from mbrl_split.training import ArgmaxPolicy, ModelBasedTrainer, RunLogger, TruthTrainer, lesson, objective_of
 
 ORACLE = "oracle"
 ARGMAX = "argmax"
@@ -116,7 +116,7 @@ class AgentMethod(Method):
                 return
             task.ledger.measure(X[:n], seeds=seeds[:n])
             rows = task.ledger.rows()
-            surrogate.fit(rows.X, rows.y, std_error=rows.std_error, columns=task.columns)
+            surrogate.fit(**lesson(surrogate, rows), columns=task.columns)
             yield Checkpoint(ArgmaxPolicy(surrogate, task.scenario, task.n_layers))
             if n < len(X) or turn == rounds or not np.isfinite(task.ledger.remaining):
                 return

@@ -54,6 +54,10 @@ class Rows:
         """Seconds each measurement took when it was truly made, shape (n,)."""
         return self.measurement.seconds
 
+    def take(self, keep: NDArray[np.bool_]) -> Rows:
+        """The rows under the mask."""
+        return Rows(self.X[keep], self.seeds[keep], self.charge[keep], self.purpose[keep], self.measurement.take(keep))
+
     @property
     def windows(self) -> NDArray[np.void]:
         """The records per window; their field ``query`` counts these rows."""
@@ -128,7 +132,7 @@ class Ledger:
         if purposes is None:
             return entries
         wanted = [purposes] if isinstance(purposes, str) else list(purposes)
-        return _take(entries, np.isin(entries.purpose, wanted))
+        return entries.take(np.isin(entries.purpose, wanted))
 
     def charge_of(
         self, X: ArrayLike, *, seeds: ArrayLike, tokens: int | None = None, draws: int | None = None
@@ -287,7 +291,3 @@ def _join(parts: list[Rows]) -> Rows:
         purpose=np.concatenate([p.purpose for p in parts]),
         measurement=Measurement.concatenate([p.measurement for p in parts]),
     )
-
-
-def _take(rows: Rows, keep: NDArray[np.bool_]) -> Rows:
-    return Rows(rows.X[keep], rows.seeds[keep], rows.charge[keep], rows.purpose[keep], rows.measurement.take(keep))

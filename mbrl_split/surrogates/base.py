@@ -26,9 +26,11 @@ class Surrogate(ABC):
 
     Attributes:
         columns: What the columns of ``X`` mean, as given to :meth:`fit`; None before, or if nothing was given.
+        learns_from_windows: Whether ``fit`` wants one row per window, with its gain, rather than one per evaluation.
     """
 
     columns: tuple[Column, ...] | None = None
+    learns_from_windows: bool = False
 
     @abstractmethod
     def fit(

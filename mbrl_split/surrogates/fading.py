@@ -76,6 +76,8 @@ class FadingSurrogate(Surrogate):
         (1,)
     """
 
+    learns_from_windows = True
+
     def __init__(self, surrogate: Surrogate, *, windows: int = 8, knots: int = 48, monotone: bool = True) -> None:
         if windows < 1 or knots < 2:
             raise BadInput("windows is at least 1 and knots at least 2")

@@ -145,6 +145,7 @@ class TabulatedSurrogate(Surrogate):
         if any(n < 2 for n in counts):
             raise BadInput("a grid has at least 2 points per column")
         self.surrogate = surrogate
+        self.learns_from_windows = surrogate.learns_from_windows
         self.grid = grid if isinstance(grid, int) else dict(grid)
         self.increasing = tuple(increasing)
         self._table: Table | None = None

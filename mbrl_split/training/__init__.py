@@ -2,6 +2,7 @@
 
 from mbrl_split.training.argmax import ArgmaxPolicy, argmax_policy
 from mbrl_split.training.chunk import Snapshot
+from mbrl_split.training.lesson import lesson
 from mbrl_split.training.log import Logger, NullLogger, RunLogger
 from mbrl_split.training.objective import llm_split_objective, objective_of
 from mbrl_split.training.trainer import ModelBasedTrainer
@@ -16,6 +17,7 @@ __all__ = [
     "Snapshot",
     "TruthTrainer",
     "argmax_policy",
+    "lesson",
     "llm_split_objective",
     "objective_of",
     "train_on_truth",

@@ -26,6 +26,7 @@ from mbrl_split.refresh import (
 from mbrl_split.surrogates import Surrogate
 from mbrl_split.training.checkpoint import Checkpoints
 from mbrl_split.training.chunk import Snapshot, costly, learn_chunk, take_hold
+from mbrl_split.training.lesson import lesson
 from mbrl_split.training.log import Logger, NullLogger
 from mbrl_split.training.objective import objective_of
 from mbrl_split.training.progress import progress
@@ -260,10 +261,9 @@ class ModelBasedTrainer:
         """Teach the surrogate every row that was paid for: from scratch, or those that are new to it."""
         rows = self.ledger.rows(PURPOSES)
         if refit or self.learnt == 0:
-            self.surrogate.fit(rows.X, rows.y, std_error=rows.std_error, columns=self.columns)
+            self.surrogate.fit(**lesson(self.surrogate, rows), columns=self.columns)
         else:
-            new = slice(self.learnt, None)
-            self.surrogate.update(rows.X[new], rows.y[new], std_error=rows.std_error[new])
+            self.surrogate.update(**lesson(self.surrogate, rows.take(np.arange(len(rows)) >= self.learnt)))
         self.learnt = len(rows)
         self.source.replace(self.surrogate)
 
