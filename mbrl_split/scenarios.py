@@ -210,6 +210,14 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario("snr", ChannelSpec(kind="snr", power="token"), (_SNR, _M)),
         Scenario("erasure", ChannelSpec(kind="erasure"), (_LOSS,)),
         Scenario("packet", ChannelSpec(kind="packet"), (_SNR, _M)),
+        Scenario(
+            "drive",
+            ChannelSpec(),
+            (_NOISE, Column("m", "1", 2.0, 2.0, "log")),
+            episode_steps=16,
+            dynamics=DynamicsSpec(),
+            costs=CostSpec(),
+        ),
     )
 }
 

@@ -28,7 +28,7 @@ class DynamicsSpec:
             ``"normal"``, a normal law cut at the column's ends (on a log scale: log-normal shadowing).
         spread: Standard deviations from the middle of the column to its ends (``"normal"`` only).
         trace: Instead of the Gauss–Markov level: a CSV file of mean SNRs (see ``envs.dynamics.mobility``), or
-            ``"synthetic"``, a drive past base stations made anew for each environment seed.
+            ``"synthetic"``, one long drive past base stations. An episode starts anywhere on it.
         fading: The gain is a state with memory, and the damage that of its instantaneous value. Needs a channel with
             ``fading="none"`` and receiver knowledge: what is asked is the noise σ/h.
         m: Nakagami shape of that gain.

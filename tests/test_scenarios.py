@@ -92,4 +92,5 @@ def test_every_scenario_is_an_environment_and_names_a_channel(name: str) -> None
     p = np.array([1, 6, 11])
     quality = -3 / p if s.reward.kind == "log" else 10 * (1 - np.exp(1 / p))
     np.testing.assert_array_equal(info["split"], p)
-    np.testing.assert_allclose(reward, quality + 1 - p / 12)
+    share = p / 12 if s.costs is None else info["share"]  # the bill of a session's turn: tests/envs/test_session.py
+    np.testing.assert_allclose(reward, quality + 1 - share)

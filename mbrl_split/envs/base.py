@@ -52,7 +52,8 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
 
     **Info** of a step holds, for every sub-environment and about the transition just made: ``damage`` (n,), ``query``
     (n, d) and ``query_seed`` (n,), which were sent to the source, and the arrays of :meth:`terms`; each with its mask
-    ``_name``. Where episodes ended, ``final_obs`` / ``_final_obs`` hold the last observations (an object array, as
+    ``_name``. Beside them, as in the info of ``reset``, stand the arrays of :meth:`outlook`, about the decision that
+    comes next. Where episodes ended, ``final_obs`` / ``_final_obs`` hold the last observations (an object array, as
     Gymnasium has it) and ``final_info`` / ``_final_info`` the same arrays with ``episode_return`` and
     ``episode_length``.
 
@@ -123,6 +124,13 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         """Arrays (n, …) worth reporting in ``info``, for instance the parts of the reward."""
         return {}
 
+    def outlook(self, state: State) -> dict[str, NDArray[Any]]:
+        """Arrays (n, …) about the decision that comes next in each state, for instance ``action_mask``.
+
+        They stand in the ``info`` of ``reset`` and ``step``, and about the last state of an episode in ``final_info``.
+        """
+        return {}
+
     def start_features(self, state: State) -> Array | None:
         """The query each fresh state needs answered before its first step, shape (n, len(columns)); None for none."""
         return None
@@ -184,7 +192,7 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
             super().reset(seed=seeds[int(np.flatnonzero(fresh)[0])])
         self._seeds, self._keys = seeds, keys
         self._begin(rows, started, episode)
-        return self.observe(self._current), {}
+        return self.observe(self._current), self._ahead()
 
     def step(
         self, actions: ArrayLike
@@ -238,12 +246,13 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         info = _masked(told, np.ones(self.num_envs, dtype=np.bool_))
         observation = self.observe(after)
         if ended.any():
-            told |= {"episode_return": self._returns, "episode_length": step}
+            told |= {"episode_return": self._returns, "episode_length": step, **self.outlook(after)}
             info |= {"final_info": _masked(told, ended), "_final_info": ended.copy()}
         if started is not None:
             info |= {"final_obs": _object_rows(observation, ended), "_final_obs": ended.copy()}
             self._begin(rows, started, episode)
             observation = self.observe(self._current)
+        info |= self._ahead()
         return observation, reward, np.zeros(self.num_envs, dtype=np.bool_), ended, info
 
     def _begin(self, rows: NDArray[np.int64], started: State, episode: NDArray[np.int64]) -> None:
@@ -256,6 +265,9 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         self._state = state
         self._episode, self._step, self._returns = self._episode.copy(), self._step.copy(), self._returns.copy()
         self._episode[rows], self._step[rows], self._returns[rows] = episode, 0, 0.0
+
+    def _ahead(self) -> dict[str, Any]:
+        return _masked(self.outlook(self._current), np.ones(self.num_envs, dtype=np.bool_))
 
     @property
     def _current(self) -> State:

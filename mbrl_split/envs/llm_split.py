@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.envs import rules
@@ -53,6 +54,8 @@ class LLMSplitVector(CostlyEnv):
     episode            5 steps                                 ``episode_steps`` (5), then truncated, never terminated
     =================  ======================================  =====================================================
 
+    A scenario with ``dynamics`` makes a :class:`~mbrl_split.envs.session.SessionVector`, which says what differs there.
+
     ``info`` adds ``split`` (p after the move), ``quality`` and ``load`` (the two terms of the reward). D_ref cancels
     the text's own difficulty: every damage is relative to the clean loss of its own windows.
 
@@ -82,6 +85,17 @@ class LLMSplitVector(CostlyEnv):
         array([ 1,  4,  7, 11])
     """
 
+    def __new__(
+        cls, num_envs: int = 1, scenario: str | Scenario = "equalised", *args: Any, **overrides: Any
+    ) -> LLMSplitVector:
+        if cls is LLMSplitVector:
+            fields = {k: v for k, v in overrides.items() if k in Scenario.__dataclass_fields__}
+            if named_scenario(scenario, **fields).dynamics is not None:
+                from mbrl_split.envs.session import SessionVector  # the plain split loads none of it
+
+                return super().__new__(SessionVector)
+        return super().__new__(cls)
+
     def __init__(
         self,
         num_envs: int = 1,
@@ -101,7 +115,7 @@ class LLMSplitVector(CostlyEnv):
         super().__init__(
             source=answers,
             columns=self.scenario.columns(self.n_layers),
-            observation_space=rules.observation_space(self.scenario),
+            observation_space=self._observation_space(),
             action_space=rules.action_space(self.scenario, self.n_layers),
             episode_steps=self.scenario.episode_steps,
             num_envs=num_envs,
@@ -166,6 +180,9 @@ class LLMSplitVector(CostlyEnv):
     def settings(self) -> dict[str, Any]:
         """The whole scenario, and L."""
         return {"scenario": dataclasses.asdict(self.scenario), "n_layers": self.n_layers}
+
+    def _observation_space(self) -> spaces.Box:
+        return rules.observation_space(self.scenario)
 
     def _split_after(self, state: State, action: NDArray[Any]) -> NDArray[np.int64]:
         return rules.next_split(self.scenario, self.n_layers, state["split"], action)

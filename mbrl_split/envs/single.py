@@ -65,9 +65,9 @@ class Single(gym.Env[NDArray[np.float32], Any], Generic[V]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Start an episode: the first one of ``seed``, or the next one of the stream at hand."""
-        observation, _ = self.batch.reset(seed=seed, options=options)
+        observation, info = self.batch.reset(seed=seed, options=options)
         super().reset(seed=seed)
-        return observation[0], {}
+        return observation[0], _one(info)
 
     def step(self, action: ArrayLike) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """One step; after ``truncated`` comes ``reset``.
@@ -79,9 +79,12 @@ class Single(gym.Env[NDArray[np.float32], Any], Generic[V]):
         """
         actions = np.asarray(action)[None]
         observation, reward, _, truncated, info = self.batch._advance(actions, autoreset=False)
-        told = info.get("final_info", info)
-        one = {name: _plain(values[0]) for name, values in told.items() if f"_{name}" in told}
-        return observation[0], float(reward[0]), False, bool(truncated[0]), one
+        return observation[0], float(reward[0]), False, bool(truncated[0]), _one(info.get("final_info", info))
+
+
+def _one(told: dict[str, Any]) -> dict[str, Any]:
+    """The arrays without their batch axis and masks."""
+    return {name: _plain(values[0]) for name, values in told.items() if f"_{name}" in told}
 
 
 def _plain(value: Any) -> Any:
