@@ -41,20 +41,27 @@ class FadingLaw(ABC):
 
 @dataclass(frozen=True)
 class NoFading(FadingLaw):
-    """The gain is always 1."""
+    """The gain is always the same.
+
+    Args:
+        gain: Which it is, at least 0. A scalar or an array.
+    """
+
+    gain: float | Floats = 1.0
 
     def below(self, h: ArrayLike) -> Floats:
-        return (np.asarray(h) > 1).astype(np.float64)
+        return (np.asarray(h) > self.gain).astype(np.float64)
 
     def mean_below(self, h: ArrayLike) -> Floats:
-        return self.below(h)
+        return np.asarray(self.gain * self.below(h))
 
     def square_ratio_above(self, h: ArrayLike) -> Floats:
         h = np.asarray(h, dtype=np.float64)
-        return np.where(h > 1, 0.0, h**2)
+        gain = np.asarray(self.gain)
+        return np.where(h > gain, 0.0, (h / np.where(gain > 0, gain, np.inf)) ** 2)
 
     def quantile(self, u: ArrayLike) -> Floats:
-        return np.ones_like(np.asarray(u, dtype=np.float64))
+        return np.ones_like(np.asarray(u, dtype=np.float64)) * self.gain
 
 
 @dataclass(frozen=True)
@@ -209,7 +216,7 @@ def gain_weights(law: FadingLaw, gains: Floats) -> Floats:
         law: The fading law, with parameters of shape (n, 1) or scalars.
         gains: Ascending knots, ``gains[0]`` = 0, shape (K,).
     """
-    rows = max(np.size(getattr(law, "m", getattr(law, "k", 1.0))), 1)
+    rows = max(np.size(getattr(law, name, 1.0)) for name in ("m", "k", "gain"))
     knots = np.broadcast_to(gains, (rows, len(gains)))
     weights = hat_weights(law, knots)
     weights[:, -1] += 1 - law.below(knots[:, -1:])[:, 0]

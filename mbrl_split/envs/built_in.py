@@ -57,7 +57,7 @@ def _table_is_shipped(model: str, scenario: Scenario) -> bool:
         family = family_of(scenario.channel)
     except Refused:  # no table could serve this channel
         return False
-    return table_path(model, family.name, "replay").is_file()
+    return table_path(model, family.name, "replay", scenario.text).is_file()
 
 
 def _layers(model: str | None) -> int | None:

@@ -74,7 +74,9 @@ def law_of(m: Shape) -> FadingLaw:
 
 
 def shape_of(column: str, values: Floats) -> Shape:
-    """The fading of rows whose context column ``"m"`` (Nakagami) or ``"k"`` (Rice) has these values, (n,)."""
+    """The fading of rows whose column ``"m"`` (Nakagami), ``"k"`` (Rice) or ``"gain"`` holds ``values``, (n,)."""
+    if column == "gain":
+        return NoFading(values[:, None])
     return RiceFading(values[:, None]) if column == "k" else values
 
 

@@ -250,7 +250,7 @@ def build_table(plan: Plan, store: Store, path: str | os.PathLike[str] | None = 
         about={},
     )
     about = _about(plan, oracle, names, cap, float(found.seconds.sum()), command or plan.command)
-    target = Path(path) if path is not None else table_path(plan.model, plan.family, plan.half)
+    target = Path(path) if path is not None else table_path(plan.model, plan.family, plan.half, plan.text)
     table.about.update(about)
     return write_table(table, target)
 

@@ -29,6 +29,9 @@ from mbrl_split.scenarios import scenario as named_scenario
 Floats = NDArray[np.float64]
 Share = Literal["choose", "value"]
 
+_SHAPES = ("m", "k", "gain")
+"""Context columns that say how the gain of a row fades, or which it is."""
+
 
 class TableOracle(Oracle):
     """Stands in for ``PerplexityOracle``: the same columns, the same kind of answer, from measurements made before.
@@ -76,11 +79,11 @@ class TableOracle(Oracle):
         self.grid = family.grid({k: tuple(v) for k, v in about["levels"].items()})
         names = [column.name for column in self.columns]
         self._intensity = self._column(family.intensity)
-        self._shape = next((column for column in self.columns if column.name in ("m", "k")), None)
+        self._shape = next((column for column in self.columns if column.name in _SHAPES), None)
         self._m = None if self._shape is None else self.columns.index(self._shape)
         if self._shape is None and scenario.channel.fading == "rayleigh":
             self._shape = Column("m", "1", 1.0, 1.0, "log")
-        extra = set(names) - {"split", family.intensity, "m", "k"}
+        extra = set(names) - {"split", family.intensity, *_SHAPES}
         if extra:
             raise BadInput(f"{name} is of the family {family.name!r} and knows no column {', '.join(sorted(extra))}")
         self._check_range()
@@ -121,7 +124,8 @@ class TableOracle(Oracle):
         scenario = named_scenario(scenario)
         if half not in PARTS:
             raise BadInput(unknown("half of a table", half, PARTS))
-        file = Path(path) if path is not None else table_path(model, family_of(scenario.channel).name, half)
+        family = family_of(scenario.channel).name
+        file = Path(path) if path is not None else table_path(model, family, half, scenario.text)
         table = _read(file, file.stat().st_mtime_ns) if file.is_file() else read_table(file)
         about = table.about
         if about["half"] != half:
@@ -195,7 +199,8 @@ class TableOracle(Oracle):
             Mean and standard error, (n,) each, nats/token.
         """
         x, place = self._rows(X)
-        if self._shape is None or exact:
+        # Only a fading law smooths the surface enough to be tabulated; a given gain is read as it is.
+        if self._shape is None or self._shape.name == "gain" or exact:
             return self._integrate(x, place, part)
         if part not in self._landscapes:
             self._landscapes[part] = self._tabulate(part)
@@ -275,8 +280,11 @@ class TableOracle(Oracle):
                 f"{self.name} was measured in [{low:g}, {high:g}]"
             )
         if isinstance(grid, GainGrid) and self._shape is not None:
-            widest = law_of(shape_of(self._shape.name, np.array([self._shape.low])))
-            beyond = float(1 - widest.below(grid.gains[-1])[0, 0])
+            if self._shape.name == "gain":
+                beyond = float(self._shape.high > grid.gains[-1])
+            else:
+                widest = law_of(shape_of(self._shape.name, np.array([self._shape.low])))
+                beyond = float(1 - widest.below(grid.gains[-1])[0, 0])
             if beyond > 1e-3:
                 raise BadInput(
                     f"scenario {self.scenario.name!r} has gains beyond {grid.gains[-1]:g}, the largest in {self.name}, "

@@ -56,9 +56,17 @@ class TableData:
     about: dict[str, Any]
 
 
-def table_path(model: str, family: str, half: str) -> Path:
-    """Where the shipped table of a model, family and half lies (or would lie)."""
+def table_path(model: str, family: str, half: str, text: str = "sotu") -> Path:
+    """Where the table of a model, family and half lies (or would lie).
+
+    Tables of shipped texts are part of the package. Those of a text of your own, named by its path, lie in your cache.
+    """
+    from mbrl_split.llm import cache_folder
+
     folder = Path(data.__file__).parent / "tables"
+    if text not in data.TEXTS:
+        place = hashlib.sha256(str(Path(text).expanduser().resolve()).encode()).hexdigest()[:12]
+        folder = cache_folder() / "tables" / f"{Path(text).stem}-{place}"
     return folder / Path(model).name / f"{family}-{half}.parquet"
 
 

