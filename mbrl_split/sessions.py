@@ -52,7 +52,7 @@ class DynamicsSpec:
     """
 
     correlation: float | None = None
-    speed: float = 1.4
+    speed: float = 0.5
     turn_seconds: float = 10.0
     decorrelation: float = 50.0
     marginal: Literal["uniform", "normal"] = "uniform"

@@ -14,6 +14,8 @@ from mbrl_split.evaluation.policy import Acts, SplitPolicy, agent_policy, policy
 from mbrl_split.evaluation.problem import DecisionProblem, Estimate, ExpectedDamage, Regret, exactly
 from mbrl_split.evaluation.reach import Reach, first_reach_and_hold
 from mbrl_split.evaluation.rollout import Episodes, evaluate
+from mbrl_split.evaluation.session_model import SessionModel, SessionPolicy, estimated_correlation, estimated_loads
+from mbrl_split.evaluation.session_problem import SessionProblem
 
 __all__ = [
     "Acts",
@@ -25,10 +27,15 @@ __all__ = [
     "Interval",
     "Reach",
     "Regret",
+    "SessionModel",
+    "SessionPolicy",
+    "SessionProblem",
     "SplitPolicy",
     "agent_policy",
     "bootstrap",
     "calibration",
+    "estimated_correlation",
+    "estimated_loads",
     "evaluate",
     "exactly",
     "first_reach_and_hold",

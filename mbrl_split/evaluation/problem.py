@@ -181,10 +181,13 @@ class DecisionProblem:
     def exact(self, name: str) -> float:
         """The value of an exact policy by its name: optimal, best-fixed, noise-bins, myopic, random.
 
+        ``myopic-with-cost`` is ``myopic``: here moving is free.
+
         Raises:
             BadInput: An unknown name.
         """
-        names = ("optimal", "best-fixed", "noise-bins", "myopic", "random")
+        names = ("optimal", "best-fixed", "noise-bins", "myopic", "myopic-with-cost", "random")
+        name = "myopic" if name == "myopic-with-cost" else name
         if name not in names:
             raise BadInput(unknown("exact policy", name, names))
         return float(getattr(self, name.replace("-", "_")))

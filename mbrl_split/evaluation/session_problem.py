@@ -1,0 +1,281 @@
+"""The judge of sessions: policies rolled out in the scenario itself, on expected rewards and common random numbers."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mbrl_split.columns import Column
+from mbrl_split.envs import LLMSplitVector
+from mbrl_split.envs.session import SessionVector
+from mbrl_split.errors import BadInput
+from mbrl_split.evaluation.policy import Acts
+from mbrl_split.evaluation.problem import ENOUGH, PARTS, Estimate, ExpectedDamage, Part, Regret, exactly
+from mbrl_split.evaluation.session_model import SessionModel
+from mbrl_split.oracles import TableOracle
+from mbrl_split.registry import unknown
+from mbrl_split.scenarios import Scenario
+
+Array = NDArray[np.float64]
+
+EXACT = ("optimal", "best-fixed", "myopic", "myopic-with-cost", "random")
+
+
+class SessionProblem:
+    """What policies are worth in a scenario with dynamics.
+
+    The counterpart of :class:`~mbrl_split.evaluation.DecisionProblem`. Every policy, the exact ones included, is rolled
+    out through the same seeded sessions of the real environment (continuous noise, load, battery, masks), with the
+    reward composed from the *expected* damage; values are mean rewards per turn. The exact policies come from dynamic
+    programming on a grid (:class:`~mbrl_split.evaluation.session_model.SessionModel`); what is planned with one part of
+    the measurements is valued on the other, both ways, and averaged.
+
+    Args:
+        scenario: A scenario with dynamics.
+        n_layers: L of the model.
+        expected: The expected damage and its standard error, from two disjoint parts.
+        n_contexts: Sessions.
+        seed: Of the sessions; never one that a method learns with.
+        bins: Noise bins of the grid.
+        charges: Charge levels of the grid.
+
+    Raises:
+        BadInput: No sessions, or no dynamics.
+        Refused: A scenario that a grid cannot hold; see ``SessionModel``.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        n_layers: int,
+        expected: ExpectedDamage,
+        n_contexts: int = 1000,
+        seed: int = 0,
+        *,
+        bins: int = 25,
+        charges: int = 3,
+    ) -> None:
+        if n_contexts < 2:
+            raise BadInput(f"a judge needs at least 2 sessions, not {n_contexts}")
+        self.scenario, self.n_layers, self._expected = scenario, n_layers, expected
+        self._bins, self._charges, self._n = bins, charges, n_contexts
+        seeds = [int(s) for s in np.random.default_rng([seed, 0x6A7564]).integers(0, 2**62, n_contexts)]
+        self._started: list[tuple[SessionVector, Array, NDArray[np.bool_]]] = []
+        for part in PARTS:
+            source = _ExpectedSource(scenario.columns(n_layers), expected, part)
+            env = LLMSplitVector(n_contexts, scenario, source=source)
+            if not isinstance(env, SessionVector):
+                raise BadInput(f"scenario {scenario.name!r} has no dynamics; DecisionProblem judges it")
+            obs, info = env.reset(seed=seeds)
+            self._started.append((env, np.asarray(obs, dtype=np.float64), info["action_mask"]))
+
+    @classmethod
+    def of_table(cls, table: TableOracle, n_contexts: int = 1000, seed: int = 0) -> Self:
+        """The problem that a measured table judges (its judge half, as a rule)."""
+        return cls(table.scenario, table.n_layers, table.expected, n_contexts, seed)
+
+    @classmethod
+    def of_function(
+        cls,
+        scenario: Scenario,
+        n_layers: int,
+        damage: Callable[[Array], Array],
+        n_contexts: int = 1000,
+        seed: int = 0,
+        *,
+        bins: int = 25,
+    ) -> Self:
+        """The problem of a known damage function of the queries (n, d)."""
+        return cls(scenario, n_layers, exactly(damage), n_contexts, seed, bins=bins)
+
+    # ---- the exact policies -----------------------------------------------------------------------------------------
+
+    @property
+    def context(self) -> Array:
+        """Contexts at the start of the sessions, (sessions, columns)."""
+        env, _, _ = self._started[0]
+        state = env._current
+        found = state["context"].copy()
+        found[:, env._level] = env.level(state)
+        return np.asarray(found)
+
+    @cached_property
+    def optimal(self) -> float:
+        """The policy of dynamic programming."""
+        return float(self._optimal.mean())
+
+    @cached_property
+    def best_fixed(self) -> float:
+        """The best single split for all sessions, gone to as fast as allowed and paid for."""
+        return float(self._best_fixed.mean())
+
+    @cached_property
+    def myopic(self) -> float:
+        """Each turn the split with the best reward, moving not counted."""
+        return float(self._crosswise("myopic").mean())
+
+    @cached_property
+    def myopic_with_cost(self) -> float:
+        """Each turn the split with the best reward, moving counted."""
+        return float(self._crosswise("myopic-with-cost").mean())
+
+    @cached_property
+    def random(self) -> float:
+        """Uniformly random allowed actions."""
+        return self.achieved(_Random())
+
+    def exact(self, name: str) -> float:
+        """The value of an exact policy by its name: optimal, best-fixed, myopic, myopic-with-cost, random.
+
+        Raises:
+            BadInput: An unknown name.
+        """
+        if name not in EXACT:
+            raise BadInput(unknown("exact policy", name, EXACT))
+        return float(getattr(self, name.replace("-", "_")))
+
+    @cached_property
+    def fixed_split(self) -> int:
+        """The best fixed split (both parts together)."""
+        return int(self._fixed.mean(axis=(0, 2)).argmax() + 1)
+
+    @cached_property
+    def headroom(self) -> Estimate:
+        """Optimal − best fixed, with its standard error.
+
+        The errors of the sessions drawn (paired) and of the measurements are added in quadrature; the latter is half
+        the difference between the two ways round, which rest on disjoint measurements: crude, as two values are.
+        """
+        gain = self._optimal - self._best_fixed
+        ways = gain.mean(axis=1)
+        from_sessions = gain.mean(axis=0).std(ddof=1) / np.sqrt(self._n)
+        return Estimate(float(gain.mean()), float(np.hypot(from_sessions, abs(ways[0] - ways[1]) / 2)))
+
+    @cached_property
+    def planned(self) -> float:
+        """The optimal value as the grid itself has it; :attr:`optimal` differs by the grid's error and by chance."""
+        return float(np.mean([m.value for m in self._models]))
+
+    @cached_property
+    def discretisation_error(self) -> float:
+        """|planned − the same on a grid twice as fine|, reward per turn."""
+        fine = [
+            SessionModel(
+                self.scenario, self.n_layers, self._damage(p), bins=2 * self._bins, charges=2 * self._charges - 1
+            ).value
+            for p in PARTS
+        ]
+        return abs(self.planned - float(np.mean(fine)))
+
+    # ---- judging ----------------------------------------------------------------------------------------------------
+
+    def achieved(self, policy: Any) -> float:
+        """The value of a policy that acts on observations: an agent, or any object with ``act``."""
+        return float(self.per_context(policy).mean())
+
+    def per_context(self, policy: Any) -> Array:
+        """Mean expected reward per turn in each session, (n,): for paired comparisons."""
+        return np.asarray(np.mean([self._roll(policy, part) for part in range(len(PARTS))], axis=0))
+
+    def regret(self, policy: Any) -> Regret:
+        """What a policy loses against the optimum."""
+        return self.regret_of(self.achieved(policy))
+
+    def regret_of(self, achieved: float) -> Regret:
+        """What a value loses against the optimum."""
+        absolute, room = self.optimal - achieved, self.headroom
+        normalised = absolute / room.value if room.value > 0 else float("nan")
+        return Regret(absolute, normalised, room.value > 0 and room.significance >= ENOUGH)
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _damage(self, part: Part) -> Callable[[Array], Array]:
+        return lambda X: self._expected(X, part=part)[0]
+
+    @cached_property
+    def _models(self) -> list[SessionModel]:
+        """One per part."""
+        return [
+            SessionModel(self.scenario, self.n_layers, self._damage(p), bins=self._bins, charges=self._charges)
+            for p in PARTS
+        ]
+
+    def _crosswise(self, rule: Any) -> Array:
+        """Values of a rule planned on the one part and rolled out on the other, (2, sessions)."""
+        return np.stack([self._roll(self._models[1 - part].policy(rule), part) for part in range(2)])
+
+    @cached_property
+    def _optimal(self) -> Array:
+        return self._crosswise("optimal")
+
+    @cached_property
+    def _fixed(self) -> Array:
+        """Values of every fixed split, (part, split, sessions)."""
+        holds = [_Hold(self.scenario, self.n_layers, p) for p in range(1, self.n_layers)]
+        return np.stack([[self._roll(hold, part) for hold in holds] for part in range(2)])
+
+    @cached_property
+    def _best_fixed(self) -> Array:
+        chosen = self._fixed.mean(axis=2).argmax(axis=1)
+        return np.stack([self._fixed[part, chosen[1 - part]] for part in range(2)])
+
+    def _roll(self, policy: Acts, part: int) -> Array:
+        """Mean reward per turn of each session, (n,)."""
+        started, obs, mask = self._started[part]
+        env = copy.copy(started)  # states are replaced, never written in place
+        takes_mask = "mask" in inspect.signature(policy.act).parameters
+        total = np.zeros(self._n)
+        for _ in range(self.scenario.episode_steps):
+            told: dict[str, Any] = {"mask": mask} if takes_mask else {}
+            # float32, as the environment gives it: what an agent was trained on
+            seen, reward, _, _, info = env.step(policy.act(obs.astype(np.float32), deterministic=True, **told))
+            obs, mask = np.asarray(seen, dtype=np.float64), info["action_mask"]
+            total += reward
+        return total / self.scenario.episode_steps
+
+
+class _ExpectedSource:
+    """The expected damage of one part as an environment's source."""
+
+    version = 0
+
+    def __init__(self, columns: tuple[Column, ...], expected: ExpectedDamage, part: Part) -> None:
+        self.columns, self._expected, self._part = columns, expected, part
+
+    def answer(self, X: ArrayLike, *, seeds: ArrayLike) -> Array:
+        return np.asarray(self._expected(np.asarray(X, dtype=np.float64), part=self._part)[0])
+
+
+class _Hold:
+    """Goes to one split as fast as allowed and stays; the environment answers a forbidden one by its neighbour."""
+
+    def __init__(self, scenario: Scenario, n_layers: int, split: int) -> None:
+        self._scenario, self._split = scenario, split
+        self._column = scenario.columns(n_layers)[0]
+
+    def act(self, obs: ArrayLike, *, deterministic: bool = True) -> NDArray[np.int64]:
+        x = np.asarray(obs)
+        if self._scenario.actions == "absolute":
+            return np.full(len(x), self._split - 1)
+        at = self._column.from_unit(np.clip(x[:, len(self._scenario.context)], 0, 1)).astype(np.int64)
+        move = self._scenario.max_move
+        return np.asarray(np.clip(self._split - at, -move, move) + move)
+
+
+class _Random:
+    """A uniformly random allowed action."""
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(0)
+
+    def act(
+        self, obs: ArrayLike, *, deterministic: bool = True, mask: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.int64]:
+        assert mask is not None
+        return np.asarray(np.where(mask, self._rng.random(mask.shape), -1.0).argmax(axis=1))
