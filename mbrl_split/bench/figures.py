@@ -64,6 +64,7 @@ def damage_by_split(curves: dict[str, Any]) -> str:
             )
         axes.axhline(curves["clean"], color="#555555", lw=1, ls="--")
         axes.annotate("no channel", (1, curves["clean"]), xytext=(0, -12), textcoords="offset points", color="#555555")
+        axes.margins(y=0.12)
         axes.set_xlabel("split: layers on the phone")
         axes.set_ylabel("NLL through the channel (nats/token)")
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
@@ -82,18 +83,19 @@ def regret_by_truth(points: pd.DataFrame, rows: list[dict[str, Any]], unit: str)
         for index, row in enumerate(r for r in rows if r.get("true_evaluations") == 0 and r["algorithm"] != "optimal"):
             axes.axhline(row["regret"], color="#777777", lw=1, ls=("--", ":", "-.")[index % 3], label=row["algorithm"])
         axes.set_xscale("log")
-        positive = points.loc[points["regret"] > 0, "regret"]
-        if len(positive) and positive.max() / max(positive.min(), 1e-3) > 30:
-            axes.set_yscale("symlog", linthresh=0.1)
+        axes.set_yscale("log")
         axes.set_xlabel("true evaluations paid for")
         axes.set_ylabel(
             "normalised regret (0 optimal, 1 best fixed split)" if unit == "headroom" else "regret (reward)"
         )
-        axes.legend(fontsize=9, loc="upper right")
+        axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=4)
         return to_svg(figure)
 
 
 def _one_method(axes: Axes, points: pd.DataFrame, label: str, colour: str, marker: str) -> None:
+    # Of several policies at one price the last counts; the axis is logarithmic, so it ends at a thousandth.
+    points = points.groupby(["seed", "true_evaluations"], as_index=False).last()
+    points = points.assign(regret=points["regret"].clip(lower=1e-3))
     for _, curve in points.groupby("seed"):
         axes.plot(curve["true_evaluations"], curve["regret"], color=colour, lw=0.8, alpha=0.35)
     # The runs of one method are judged at the same points of their course, so the n-th points belong together.

@@ -16,6 +16,7 @@ from mbrl_split.bench import figures
 from mbrl_split.bench.results import write_text
 
 HEADS = ("method", "regret", "95 % interval", "worst seed", "true evaluations", "seconds of truth", "training seconds")
+SHORT_HEADS = ("method", "regret", "95 % CI", "worst", "truth, n", "truth, s", "training, s")  # 80 columns hold these
 PROTOCOL = (
     "One true evaluation is 1,024 scored tokens: 8 windows of 129 tokens (the first is context, no BOS token), one "
     "channel draw per window, in one batch on one thread. NLL is capped at ln(vocabulary) per window. Each clean "
@@ -93,8 +94,8 @@ def print_table(summary: dict[str, Any], console: Console | None = None) -> None
         rows = rows_of(summary, scenario, model)
         reference = summary["references"][f"{scenario}/{model}"]
         table = Table(title=f"{scenario} on {model}", title_justify="left", box=None, header_style="bold")
-        for index, head in enumerate(HEADS):
-            table.add_column(head, justify="left" if index == 0 else "right", no_wrap=index == 0)
+        for index, head in enumerate(SHORT_HEADS):
+            table.add_column(head, justify="left" if index == 0 else "right", no_wrap=True)
         for row in rows:
             table.add_row(*cells(row))
         console.print(table)
