@@ -3,7 +3,8 @@
     python benchmarks/generation_sample.py [MODEL …] [--out FILE]
 
 Three noise levels (in units of the model's reference RMS; the receiver divides by a gain of 1) at three splits, greedy
-decoding, one prompt. The same channel seed everywhere: along a row only the split changes, down a column only the noise.
+decoding, one prompt. The channel seed is the same everywhere: along a row only the split changes, down a column only
+the noise.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ from pathlib import Path
 import torch
 
 from mbrl_split.channels import Identity, Radio
-from mbrl_split.data import MODELS
 from mbrl_split.llm import FETCHABLE, SplitModel, cached_model
 
 PROMPT = "The Congress of the United States has the duty to"
-NOISE = (0.1, 0.5, 1.0)
+NOISE = (0.1, 0.5, 2.0)
 NEW_TOKENS = 32
 
 
@@ -41,7 +41,7 @@ def sample(model: SplitModel) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     here = [name for name in FETCHABLE if cached_model(name) is not None]
-    parser.add_argument("models", nargs="*", default=[*MODELS[:1], *here])
+    parser.add_argument("models", nargs="*", default=["tiny-llama", *here])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "generation.md")
     args = parser.parse_args()
     torch.set_num_threads(1)
