@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from mbrl_split.columns import Column
 from mbrl_split.envs import compose_reward
-from mbrl_split.evaluation import SplitPolicy
+from mbrl_split.evaluation import Acts, SplitPolicy
 from mbrl_split.oracles import Ledger
 from mbrl_split.scenarios import Scenario
 
 Array = NDArray[np.float64]
+Policy = SplitPolicy | Acts
+"""Where to cut in a context; in sessions, which are more than their context, what to do on an observation."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Task:
 class Checkpoint:
     """What a method yields: its policy now, and what it wants remembered beside it."""
 
-    policy: SplitPolicy
+    policy: Policy
     env_steps: int = 0
     notes: dict[str, float] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mbrl_split.evaluation import DecisionProblem, SplitPolicy
+from mbrl_split.evaluation import DecisionProblem, SessionProblem
 from mbrl_split.oracles import TableOracle
 from mbrl_split.scenarios import Scenario, scenario
 
@@ -25,13 +25,13 @@ class Judged:
 
     scenario: Scenario
     table: TableOracle
-    problem: DecisionProblem
+    problem: DecisionProblem | SessionProblem
 
     @property
     def n_layers(self) -> int:
         return self.problem.n_layers
 
-    def judge(self, policy: SplitPolicy) -> dict[str, float]:
+    def judge(self, policy: Any) -> dict[str, float]:
         """Value and regret of a policy on the held-out contexts."""
         return self._regret(self.problem.achieved(policy))
 
@@ -93,4 +93,5 @@ def judge_for(model: str, name: str, contexts: int, overrides: str = "{}") -> Ju
     """The judge of a named scenario with overrides (JSON) on a model; built once per process."""
     problem = scenario(name, **json.loads(overrides))
     table = TableOracle.load(model, problem, half="judge")
-    return Judged(problem, table, DecisionProblem.of_table(table, contexts, JUDGE_SEED))
+    judged = DecisionProblem if problem.dynamics is None else SessionProblem
+    return Judged(problem, table, judged.of_table(table, contexts, JUDGE_SEED))

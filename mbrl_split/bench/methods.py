@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from mbrl_split.agents import Agent
-from mbrl_split.bench.base import Checkpoint, Method, Task
+from mbrl_split.bench.base import Checkpoint, Method, Policy, Task
+from mbrl_split.bench.planning import SessionPlanner
 from mbrl_split.bench.suite import Algorithm
 from mbrl_split.envs import LLMSplitVector, OracleSource
 from mbrl_split.errors import BadInput
@@ -21,6 +22,7 @@ from mbrl_split.training import ArgmaxPolicy, ModelBasedTrainer, RunLogger, Trut
 
 ORACLE = "oracle"
 ARGMAX = "argmax"
+PLANNER = "planner"
 _GRID = 33
 """Points per context column of the table that stands in for the surrogate in the inner loop."""
 
@@ -30,12 +32,14 @@ class AgentMethod(Method):
     """An agent with a source: reinforcement learning, model-based or not, or the argmax of the surrogate.
 
     Attributes:
-        agent: Name in the registry, or ``"argmax"``.
+        agent: Name in the registry; ``"argmax"`` of the surrogate (in a session with the cost of moving), or
+            ``"planner"``, which looks ahead to the end of a session.
         source: ``"oracle"``, or a surrogate's name in the registry.
         schedule: Name of the refresh schedule (surrogates only).
         acquisition: Name of the acquisition (surrogates only).
         settings: Settings by part; ``trainer`` may hold ``num_envs``, ``initial_design``, ``chunk_steps``,
-            ``source_mode``, ``kappa`` and, for argmax, ``rounds``.
+            ``source_mode``, ``kappa``; for argmax and planner ``rounds``; for the planner ``dynamics`` (``"given"`` or
+            ``"estimated"``) and ``sessions``.
     """
 
     agent: str
@@ -56,10 +60,12 @@ class AgentMethod(Method):
         return cls(row.agent, row.source, row.schedule, row.acquisition, row.settings)
 
     def learn(self, task: Task) -> Iterator[Checkpoint]:
-        if self.agent == ARGMAX:
+        if self.agent in (ARGMAX, PLANNER):
             if self.source == ORACLE:
-                raise BadInput("argmax of the oracle is the optimum itself; name a surrogate as the source")
-            return self._argmax(task)
+                raise BadInput(
+                    f"{self.agent} of the oracle is an exact reference itself; name a surrogate as the source"
+                )
+            return self._looked_up(task)
         return self._on_truth(task) if self.source == ORACLE else self._on_surrogate(task)
 
     # ---- the three ways to learn --------------------------------------------------------------------------------
@@ -72,7 +78,7 @@ class AgentMethod(Method):
             env, agent, task.ledger, total_steps=budget, chunk_steps=chunk, logger=RunLogger(task.folder)
         )
         for now in trainer.chunks():
-            yield Checkpoint(agent_policy(agent, task.scenario, task.n_layers), now.step)
+            yield Checkpoint(_policy(agent, task), now.step)
         trainer.logger.close()
         agent.save(task.folder / "agent")
 
@@ -92,14 +98,15 @@ class AgentMethod(Method):
             **settings,
         )
         for now in trainer.chunks():
-            yield Checkpoint(agent_policy(agent, task.scenario, task.n_layers), now.step)
+            yield Checkpoint(_policy(agent, task), now.step)
         trainer.logger.close()
         agent.save(task.folder / "agent")
         trainer.surrogate.save(task.folder / "surrogate")
 
-    def _argmax(self, task: Task) -> Iterator[Checkpoint]:
-        """No environment: measure, fit, look up the best split; again with what the acquisition picks."""
+    def _looked_up(self, task: Task) -> Iterator[Checkpoint]:
+        """No training: measure, fit, look up (or plan) the best split; again with what the acquisition picks."""
         surrogate = self._surrogate(task)
+        policy_of = self._reader(task)
         env = LLMSplitVector(scenario=task.scenario, source=OracleSource(task.ledger))
         objective = objective_of(env)
         acquisition = self._acquisition() if objective is None else self._acquisition().bind(objective)
@@ -117,12 +124,21 @@ class AgentMethod(Method):
             task.ledger.measure(X[:n], seeds=seeds[:n])
             rows = task.ledger.rows()
             surrogate.fit(**lesson(surrogate, rows), columns=task.columns)
-            yield Checkpoint(ArgmaxPolicy(surrogate, task.scenario, task.n_layers))
+            yield Checkpoint(policy_of(surrogate))
             if n < len(X) or turn == rounds or not np.isfinite(task.ledger.remaining):
                 return
             pool = design_pool(task.columns, 256, rng)
             size = max(1, int(np.ceil(task.ledger.remaining / (rounds - turn))))
             X = pool[acquisition.select(pool, surrogate, size, rng)]
+
+    def _reader(self, task: Task) -> Callable[[Surrogate], Policy]:
+        """How a fitted surrogate becomes a policy."""
+        if self.agent == PLANNER:
+            wanted = {k: v for k, v in self._trainer.items() if k in ("dynamics", "sessions", "bins")}
+            return SessionPlanner(task, **wanted)
+        if task.scenario.dynamics is not None:
+            return SessionPlanner(task, rule="myopic-with-cost")
+        return lambda surrogate: ArgmaxPolicy(surrogate, task.scenario, task.n_layers)
 
     # ---- the parts ----------------------------------------------------------------------------------------------
 
@@ -156,6 +172,11 @@ class AgentMethod(Method):
     def _acquisition(self) -> Acquisition:
         made: Acquisition = _make(ACQUISITIONS, self.acquisition or "random")(**self.settings.get("acquisition", {}))
         return made
+
+
+def _policy(agent: Agent, task: Task) -> Policy:
+    """An agent as the judge wants it: in a session it acts on observations, which no context alone could give."""
+    return agent if task.scenario.dynamics is not None else agent_policy(agent, task.scenario, task.n_layers)
 
 
 def _make(registry: Any, name: str) -> Any:

@@ -18,7 +18,7 @@ from mbrl_split.errors import BadInput
 from mbrl_split.registry import unknown
 from mbrl_split.scenarios import scenario
 
-EXACT = ("optimal", "best-fixed", "noise-bins", "myopic", "random")
+EXACT = ("optimal", "best-fixed", "noise-bins", "myopic", "myopic-with-cost", "random")
 """Algorithms that the judge knows exactly; they learn nothing and are charged nothing."""
 
 _STRICT = ConfigDict(extra="forbid")
@@ -30,7 +30,7 @@ class Algorithm:
 
     Attributes:
         algorithm: Short label, for instance ``ppo-mlp``; the labels of ``EXACT`` need nothing else.
-        agent: ``ppo``, …; ``argmax`` picks the best predicted split.
+        agent: ``ppo``, …; ``argmax`` picks the best predicted split, ``planner`` plans a session ahead.
         source: ``oracle`` (the truth) or the name of a surrogate.
         schedule: When to pay for new truth.
         acquisition: For which rows.
