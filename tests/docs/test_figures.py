@@ -8,7 +8,7 @@ import pytest
 from .pages import DOCS, ROOT, prose
 
 PAGES = sorted((DOCS / "benchmarks").glob("*.md"))
-INCLUDE = re.compile(r'^--8<-- "([^"]+)"$', re.MULTILINE)
+INCLUDE = re.compile(r'^--8<-- "([^":]+)[^"]*"$', re.MULTILINE)  # with or without a range of lines
 SOURCES = ("benchmarks/results/", "mbrl_split/data/")
 
 
@@ -24,6 +24,11 @@ def included(page):
     return INCLUDE.findall(page.read_text(encoding="utf-8"))
 
 
+def tracked():
+    """The files that are committed."""
+    return set(subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines())
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_benchmark_page_states_no_figure_of_its_own(page):
     assert figures_of(prose(page)) == []
@@ -35,13 +40,12 @@ def test_a_typed_figure_is_noticed():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_included_results_are_committed(page):
-    tracked = set(subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines())
     for path in included(page):
         assert path.startswith(SOURCES)
-        assert path in tracked
+        assert path in tracked()
 
 
 def test_results_are_shown():
     shown = {path for page in PAGES for path in included(page)}
-    tables = {str(p.relative_to(ROOT)) for p in (ROOT / "benchmarks" / "results").rglob("*.md")}
+    tables = {path for path in tracked() if path.startswith(SOURCES[0]) and path.endswith(".md")}
     assert tables - shown == set(), "committed results that no page shows"
