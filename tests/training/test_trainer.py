@@ -37,7 +37,7 @@ from mbrl_split.refresh import (
 from mbrl_split.surrogates import MLPSurrogate, TabulatedSurrogate
 from mbrl_split.training import ModelBasedTrainer, RunLogger, TruthTrainer, argmax_policy, train_on_truth
 
-SCENARIO = scenario("equalised")
+SCENARIO = scenario("equalised", context={"noise": [0.03, 3.0]})
 COLUMNS = SCENARIO.columns(12)
 
 
