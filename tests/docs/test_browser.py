@@ -1,12 +1,13 @@
 """The pages in a real browser, as wide as a phone and as a desk: nothing overflows, nothing fails to load."""
 
-import functools
 import http.server
 import json
-import re
+import os
 import shutil
+import signal
 import subprocess
 import threading
+from functools import partial
 
 import pytest
 
@@ -15,8 +16,8 @@ WIDTHS = (390, 1280)
 SWITCHES = ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking")
 OFFLINE = [f"--{switch}" for switch in (*SWITCHES, "disable-component-update", "disable-sync", "enable-logging=stderr")]
 
-# Loads every page at every width in a frame, one after the other, and writes down what it finds.
-PROBE = """<!doctype html><pre id="found"></pre><script>
+# Loads every page at every width in a frame, one after the other, and sends what it finds.
+PROBE = """<!doctype html><body><script>
 const found = {}, frame = document.createElement("iframe")
 document.body.append(frame)
 async function look() {
@@ -33,14 +34,21 @@ async function look() {
     }
   }
   console.warn("heard")
-  document.getElementById("found").textContent = JSON.stringify(found)
-  document.title = "done"
+  await fetch("/found", { method: "POST", body: JSON.stringify(found) })
 }
 look()
 </script>"""
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
+class Listener(http.server.SimpleHTTPRequestHandler):
+    """Serves the site, and takes the probe's answer."""
+
+    def do_POST(self):
+        self.server.answer = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(204)
+        self.end_headers()
+        self.server.answered.set()
+
     def log_message(self, *args):
         pass
 
@@ -53,20 +61,27 @@ def seen(site, tmp_path_factory):
     pages = sorted(str(path.relative_to(site)) for path in site.rglob("*.html") if path.name != "404.html")
     probe = PROBE.replace("PAGES", json.dumps(pages)).replace("WIDTHS", json.dumps(WIDTHS))
     (site / "probe.html").write_text(probe, encoding="utf-8")
-    handler = functools.partial(Quiet, directory=str(site))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    folder = tmp_path_factory.mktemp("chromium")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Listener, directory=str(site))) as server:
+        server.answer, server.answered = None, threading.Event()
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        profile = f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"
-        address = f"http://127.0.0.1:{server.server_port}/probe.html"
-        command = [CHROMIUM, *OFFLINE, profile, "--virtual-time-budget=120000", "--dump-dom", address]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        # A debugging port, which nobody uses, keeps the browser open until it is ended.
+        switches = [*OFFLINE, f"--user-data-dir={folder / 'profile'}", "--remote-debugging-port=0"]
+        with (folder / "log").open("wb") as log:
+            browser = subprocess.Popen(
+                [CHROMIUM, *switches, f"http://127.0.0.1:{server.server_port}/probe.html"],
+                stderr=log,
+                stdout=log,
+                start_new_session=True,
+            )
+            server.answered.wait(150)
+            os.killpg(browser.pid, signal.SIGTERM)
+            browser.wait(30)
         server.shutdown()
     (site / "probe.html").unlink()
-    found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found is not None, done.stderr[-2000:]
-    assert found.group(1), "the browser did not finish"
-    complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return json.loads(found.group(1)), len(pages), complaints
+    log = (folder / "log").read_text(errors="replace").splitlines()
+    assert server.answer is not None, log[-20:]
+    return server.answer, len(pages), [line for line in log if "CONSOLE" in line]
 
 
 def test_no_page_is_wider_than_its_window(seen):
