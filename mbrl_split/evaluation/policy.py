@@ -41,10 +41,12 @@ def agent_policy(agent: Acts, scenario: Scenario, n_layers: int) -> SplitPolicy:
 
     Raises:
         BadInput: The scenario's reference is ``"start"``: its observation holds a measurement that a policy on
-            contexts alone does not have.
+            contexts alone does not have; or the scenario is a session.
     """
     if scenario.reference == "start":
         raise BadInput("a policy of (context, split) cannot see the reference perplexity of the episode's start")
+    if scenario.dynamics is not None:
+        raise BadInput("a policy of (context, split) cannot see a session: SessionProblem judges the agent itself")
 
     def policy(context: Array, split: Splits, step: int) -> Splits:
         action = agent.act(observe(scenario, n_layers, context, split), deterministic=True)
