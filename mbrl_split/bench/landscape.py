@@ -38,7 +38,7 @@ def _variant(base: str, name: str, channel: ChannelSpec, *context: Column) -> Sc
 
 
 _BITS = Column("bits", "1", 2, 16, "ordinal")
-VIEWS: dict[str, Scenario] = SCENARIOS | {
+VIEWS: dict[str, Scenario] = {name: s for name, s in SCENARIOS.items() if s.dynamics is None and s.costs is None} | {
     s.name: s
     for s in (
         _variant("snr", "snr-tensor", ChannelSpec(kind="snr", power="tensor")),
@@ -47,7 +47,7 @@ VIEWS: dict[str, Scenario] = SCENARIOS | {
         _variant("erasure", "quantise-tensor", ChannelSpec(kind="quantise", scale="tensor"), _BITS),
     )
 }
-"""The scenarios, and variants of them that a table can answer."""
+"""The scenarios whose value is a table's alone (sessions with dynamics and bills are judged elsewhere), and variants."""
 
 
 @dataclass(frozen=True)
