@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tyro.conf import Positional
 
 from mbrl_split.errors import BadInput, MbrlSplitError
+
+if TYPE_CHECKING:
+    from mbrl_split.bench.runner import Outcome
 
 Assignments = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 """``--set A=1 --set B=2``."""
@@ -219,9 +222,7 @@ def bench_run(
         raise SystemExit(130) from None
     conclude(loaded, target, command)
     print(f"report: {target / 'report.html'}")
-    if failed:
-        print(f"{failed} of {len(chosen)} runs failed; the report says why, the same command tries them again")
-        raise SystemExit(1)
+    _complain(failed)
 
 
 def bench_status(suite: Positional[Path], out: Path | None = None, set: Assignments = ()) -> None:
@@ -280,9 +281,8 @@ def train(config: Positional[Path], out: Path = Path("runs/train"), seed: int = 
     except KeyboardInterrupt:
         print("\ninterrupted; the same command pays for no measurement twice", file=sys.stderr)
         raise SystemExit(130) from None
+    _complain(failed)
     conclude(loaded, out, f"mbrl-split train {config}")
-    if failed:
-        raise SystemExit(1)
 
 
 def check(target: Positional[str]) -> None:
@@ -307,6 +307,14 @@ def _cluster(address: str | None) -> Iterator[None]:
 
     with Client(address), joblib.parallel_config(backend="dask"):
         yield
+
+
+def _complain(failed: list[Outcome]) -> None:
+    """Name the runs that did not end well; exit code 2 if their input was refused, 1 if the library failed."""
+    for outcome in failed:
+        print(f"mbrl-split: {outcome.name}: {outcome.error}", file=sys.stderr)
+    if failed:
+        raise SystemExit(1 if any(o.status == "failed" for o in failed) else 2)
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

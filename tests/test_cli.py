@@ -28,12 +28,14 @@ def suite(folder: Path, **changes: object) -> str:
     return str(path)
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run the command, insist on exit code 2 and one line on standard error, and return that line."""
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str, last_line: bool = False) -> str:
+    """Run the command, insist on exit code 2 and one line on standard error (after any progress), and return it."""
     with pytest.raises(SystemExit) as caught:
         main(list(arguments))
     assert caught.value.code == 2
     line = capsys.readouterr().err.strip()
+    if last_line:
+        line = line.splitlines()[-1]
     assert line.startswith("mbrl-split: ")
     assert "\n" not in line, line
     return line
@@ -100,6 +102,15 @@ def test_texts_that_cannot_be_measured(
     text.write_text(content)
     store, out = str(tmp_path / "s.sqlite"), str(tmp_path / "t.parquet")
     assert words in refused(capsys, "measure", "--text", str(text), "--store", store, "--out", out)
+
+
+def test_a_spent_budget_is_one_line_and_the_truth_that_was_paid_for_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"algorithm": "argmax-mlp", "agent": "argmax", "source": "mlp", "budget": 0}
+    small = {"overrides": {"equalised": {"pool": 8, "windows": 2}}, "algorithms": [row]}
+    line = refused(capsys, "train", suite(tmp_path, **small), "--out", str(tmp_path / "out"), last_line=True)
+    assert "budget of 0" in line
 
 
 def test_a_target_that_does_not_conform(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from mbrl_split.bench.base import Checkpoint, Method, Policy, Task
 from mbrl_split.bench.planning import SessionPlanner
 from mbrl_split.bench.suite import Algorithm
 from mbrl_split.envs import LLMSplitVector, OracleSource
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import BadInput, BudgetExhausted
 from mbrl_split.evaluation import agent_policy
 from mbrl_split.refresh import Acquisition, RefreshSchedule, design_pool, sobol_design
 from mbrl_split.registry import ACQUISITIONS, AGENTS, SCHEDULES, SURROGATES
@@ -120,6 +120,10 @@ class AgentMethod(Method):
             while n and task.ledger.charge_of(X[:n], seeds=seeds[:n]) > task.ledger.remaining:
                 n -= 1
             if n == 0:
+                if turn == 0:
+                    raise BudgetExhausted(
+                        f"the budget of {task.ledger.budget:g} true evaluations allows no row to begin with"
+                    )
                 return
             task.ledger.measure(X[:n], seeds=seeds[:n])
             rows = task.ledger.rows()

@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,18 @@ from mbrl_split.bench.judging import Judged, judge_for
 from mbrl_split.bench.methods import AgentMethod
 from mbrl_split.bench.results import write_text
 from mbrl_split.bench.suite import EXACT, Cell, Suite
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import BadInput, MbrlSplitError
 from mbrl_split.oracles import Ledger, Oracle, PerplexityOracle, TableOracle, open_store
 from mbrl_split.scenarios import scenario
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: ``status`` is ``"ok"``, ``"refused"`` (its input cannot be used) or ``"failed"`` (a defect)."""
+
+    name: str
+    status: str
+    error: str | None
 
 
 def select(suite: Suite, only: str | None = None, shard: tuple[int, int] | None = None) -> list[Cell]:
@@ -50,8 +60,8 @@ def select(suite: Suite, only: str | None = None, shard: tuple[int, int] | None 
     return cells
 
 
-def run_suite(suite: Suite, out: Path, cells: list[Cell], *, jobs: int = 1, store: Path | None = None) -> int:
-    """Run what is not finished yet; returns the number of failed runs.
+def run_suite(suite: Suite, out: Path, cells: list[Cell], *, jobs: int = 1, store: Path | None = None) -> list[Outcome]:
+    """Run what is not finished yet; returns the runs that did not end well.
 
     Each run is one call in a process of its own with one torch thread, so results do not depend on ``jobs``.
     """
@@ -64,17 +74,18 @@ def run_suite(suite: Suite, out: Path, cells: list[Cell], *, jobs: int = 1, stor
     waiting = [c for c in cells if not (folders / c.folder / "DONE").exists()]
     # The longest first: they would otherwise leave the other processes idle at the end.
     waiting.sort(key=lambda c: -(c.budget if c.algorithm.algorithm not in EXACT else 0))
-    failed = 0
+    failed: list[Outcome] = []
     with _progress(len(cells), len(cells) - len(waiting)) as advance:
         calls = (delayed(run_cell)(c, folders / c.folder, suite.baselines, store_path) for c in waiting)
-        outcomes: Iterable[tuple[str, str | None]] = (
+        outcomes: Iterable[Outcome] = (
             Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
             if jobs > 1
             else (run_cell(c, folders / c.folder, suite.baselines, store_path) for c in waiting)
         )
-        for name, error in outcomes:
-            failed += error is not None
-            advance(name, error)
+        for outcome in outcomes:
+            if outcome.error is not None:
+                failed.append(outcome)
+            advance(outcome.name, outcome.error)
     return failed
 
 
@@ -89,8 +100,8 @@ def prepare(out: Path) -> None:
         raise BadInput(f"cannot write to the folder {out}: {error.strerror}") from None
 
 
-def run_cell(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> tuple[str, str | None]:
-    """One run, start to finish; returns its name and, if it failed, why.
+def run_cell(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> Outcome:
+    """One run, start to finish, and how it ended.
 
     A run that was cut off starts again from its seed: its measurements are in the store, so no truth is paid for
     twice. ``DONE`` is written last.
@@ -104,6 +115,8 @@ def run_cell(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> tup
     result: dict[str, Any] = {"folder": folder.name, "spec": cell.spec(), "status": "ok", "error": None, "curve": []}
     try:
         result |= _measure_and_judge(cell, folder, baselines, store_path)
+    except MbrlSplitError as error:
+        result |= {"status": "refused", "error": str(error)}
     except Exception as error:
         result |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
         write_text(folder / "traceback.txt", traceback.format_exc())
@@ -111,7 +124,7 @@ def run_cell(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> tup
         torch.set_num_threads(threads)
     write_text(folder / "result.json", json.dumps(result, indent=1) + "\n")
     (folder / "DONE" if result["status"] == "ok" else folder / "FAILED").touch()
-    return cell.name, result["error"]
+    return Outcome(cell.name, result["status"], result["error"])
 
 
 def _measure_and_judge(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> dict[str, Any]:

@@ -198,6 +198,9 @@ def _check(suite: Suite) -> None:
     d = suite.data
     if not suite.seeds:
         raise BadInput(f"{suite.path}: seeds: at least one is needed")
+    for cell in suite.cells():
+        if cell.budget < 0 or cell.env_steps < 1:
+            raise BadInput(f"{suite.path}: {cell.algorithm.algorithm}: budget is at least 0 and env_steps at least 1")
     for name in d.scenarios:
         scenario(name, **d.overrides.get(name, {}))
     labels = [a.algorithm for a in d.algorithms]
