@@ -47,7 +47,7 @@ VIEWS: dict[str, Scenario] = {name: s for name, s in SCENARIOS.items() if s.dyna
         _variant("erasure", "quantise-tensor", ChannelSpec(kind="quantise", scale="tensor"), _BITS),
     )
 }
-"""The scenarios whose value is a table's alone (sessions with dynamics and bills are judged elsewhere), and variants."""
+"""The scenarios that a table alone can value (sessions with dynamics and bills are judged elsewhere), and variants."""
 
 
 @dataclass(frozen=True)
