@@ -72,6 +72,12 @@ def stream_keys(seed: int, consumers: int) -> NDArray[np.uint64]:
     return np.stack([child.generate_state(2, np.uint32) for child in children]).astype(np.uint64)
 
 
+def to_normal(u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Numbers uniform in [0, 1) to standard normal ones, elementwise."""
+    # Half a grid step inwards keeps the quantile function away from its poles at 0 and 1.
+    return np.asarray(ndtri(u * (1 - 2.0**-53) + 2.0**-54), dtype=np.float64)
+
+
 class Draws:
     """Random numbers of n rows at one moment (episode, step); consecutive calls give fresh numbers.
 
@@ -106,8 +112,7 @@ class Draws:
 
     def normal(self, size: int) -> NDArray[np.float64]:
         """Standard normal numbers, shape (n, size)."""
-        # Half a grid step inwards keeps the quantile function away from its poles at 0 and 1.
-        return np.asarray(ndtri(self.uniform(size) * (1 - 2.0**-53) + 2.0**-54), dtype=np.float64)
+        return to_normal(self.uniform(size))
 
     def integers(self, low: int, high: int, size: int) -> NDArray[np.int64]:
         """Integers uniform in low … high − 1, shape (n, size)."""

@@ -12,7 +12,7 @@ from mbrl_split.channels.doppler import gain_of_scatter
 from mbrl_split.envs import dynamics, rules
 from mbrl_split.envs.base import Array, State
 from mbrl_split.envs.costs import Prices, Turn
-from mbrl_split.envs.draws import Draws
+from mbrl_split.envs.draws import Draws, to_normal
 from mbrl_split.envs.llm_split import LLMSplitVector
 from mbrl_split.envs.source import Source
 from mbrl_split.errors import BadInput
@@ -93,7 +93,9 @@ class SessionVector(LLMSplitVector):
         reached = rules.next_split(s, self.n_layers, before, actions)
         # Where each action leads from each split; row 0 stands for no split.
         self._targets: Splits = np.broadcast_to(reached, (self.n_layers, self.action_space_size))
-        self._memo: tuple[State, NDArray[np.bool_]] | None = None
+        # Asked several times in a step; keyed by identity, which is safe as states are replaced and never changed.
+        self._allowed_memo: tuple[State, NDArray[np.bool_]] | None = None
+        self._turn_memo: tuple[State, NDArray[Any], Splits, Turn, Array] | None = None
 
     @property
     def dynamics(self) -> DynamicsSpec:
@@ -161,41 +163,41 @@ class SessionVector(LLMSplitVector):
             with np.errstate(divide="ignore"):
                 level = level / self.gain(state)
         context[:, self._level] = np.clip(level, column.low, column.high)
-        return rules.queries(self._split_after(state, action), context)
+        return rules.queries(self._turn(state, action)[0], context)
 
     def transition(self, state: State, action: NDArray[Any], draws: Draws) -> State:
         """Level, load and fading take a step; the cache grows, the battery is drained."""
         spec = self.dynamics
-        fresh = draws.normal(4)
+        # One call for all that is needed: drawing is what a step spends most of its time on.
+        u = draws.uniform(2 + (spec.knowledge_error > 0) + 2 * spec.fading)
+        fresh = to_normal(u[:, 1:])
         newest = dynamics.next_latent(state["latent"][:, 0], self._correlation, fresh[:, 0])
         after = {
             **state,
-            "split": self._split_after(state, action),
+            "split": self._turn(state, action)[0],
             "latent": np.column_stack([newest, state["latent"][:, :-1]]),
-            "error": fresh[:, 1] * spec.knowledge_error,
-            "edge": dynamics.next_load(state["edge"], self._load_matrix, draws.uniform(1)[:, 0]),
+            "edge": dynamics.next_load(state["edge"], self._load_matrix, u[:, 0]),
             "turn": state["turn"] + 1,
         }
         if self._trace is not None:
             after["place"] = (state["place"] + 1) % len(self._trace)
+        if spec.knowledge_error > 0:
+            after["error"] = fresh[:, 1] * spec.knowledge_error
         if spec.fading:
-            after["scatter"] = dynamics.next_scatter(state["scatter"], self._memory, fresh[:, 2:])
+            after["scatter"] = dynamics.next_scatter(state["scatter"], self._memory, fresh[:, -2:])
         if spec.battery_joules is not None:
-            drawn = self.bill(state, after["split"]).joules + spec.background_watts * spec.turn_seconds
+            drawn = self._turn(state, action)[1].joules + spec.background_watts * spec.turn_seconds
             after["battery"] = dynamics.drain(state["battery"], drawn, spec.battery_joules)
         return after
 
     def compose(self, damage: ArrayLike, state: State, action: NDArray[Any]) -> Array:
         """Quality term + load·(1 − share)."""
         quality = rules.quality_term(damage, self.scenario.reward)
-        bill = self.bill(state, self._split_after(state, action))
-        return quality + self.scenario.reward.load * (1.0 - self._share(state, bill))
+        return quality + self.scenario.reward.load * (1.0 - self._turn(state, action)[2])
 
     def terms(self, damage: Array, state: State, action: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """The bill of the turn, and the parts of the reward; see the class."""
-        split = self._split_after(state, action)
-        bill = self.bill(state, split)
-        share = self._share(state, bill)
+        split, bill, share = self._turn(state, action)
         return {
             "split": split,
             "quality": rules.quality_term(damage, self.scenario.reward),
@@ -246,9 +248,9 @@ class SessionVector(LLMSplitVector):
 
     def allowed(self, state: State) -> NDArray[np.bool_]:
         """The allowed actions, (n, actions)."""
-        if self._memo is None or self._memo[0] is not state:  # asked several times a step; states are never changed
-            self._memo = (state, self._allowed(state))
-        return self._memo[1]
+        if self._allowed_memo is None or self._allowed_memo[0] is not state:
+            self._allowed_memo = (state, self._allowed(state))
+        return self._allowed_memo[1]
 
     def action_masks(self) -> NDArray[np.bool_]:
         """The allowed actions of every sub-environment now, (num_envs, actions)."""
@@ -268,8 +270,15 @@ class SessionVector(LLMSplitVector):
     def _snr(self, level: Array) -> Array:
         return snr_of_level(self.scenario, level)
 
-    def _share(self, state: State, bill: Turn) -> Array:
-        return self.prices.share(bill, dynamics.joule_price(state["battery"], self.costs.low_battery))
+    def _turn(self, state: State, action: NDArray[Any]) -> tuple[Splits, Turn, Array]:
+        """The split after the move, the bill, and the share of the load term that it takes."""
+        memo = self._turn_memo
+        if memo is None or memo[0] is not state or not np.array_equal(memo[1], action):
+            split = self._split_after(state, action)
+            bill = self.bill(state, split)
+            share = self.prices.share(bill, dynamics.joule_price(state["battery"], self.costs.low_battery))
+            memo = self._turn_memo = (state, np.array(action), split, bill, share)
+        return memo[2], memo[3], memo[4]
 
     def _split_after(self, state: State, action: NDArray[Any]) -> Splits:
         a = np.asarray(action, dtype=np.int64)
