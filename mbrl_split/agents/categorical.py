@@ -17,9 +17,9 @@ def log_softmax(logits: Array, mask: Array | None = None) -> tuple[Array, Array]
     the entropy (its limit) and nothing infinite enters a product.
     """
     if mask is None:
-        shifted = logits - logits.max(axis=1, keepdims=True)
+        shifted = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
         p = np.exp(shifted)
-        total = p.sum(axis=1, keepdims=True)
+        total = np.add.reduce(p, axis=1, keepdims=True)
         shifted -= np.log(total)
         p /= total
         return shifted, p

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,9 @@ from mbrl_split.agents.schedules import Linear, Schedule
 from mbrl_split.agents.vector import Stream
 
 Array = NDArray[Any]
+
+DRAWN_TOGETHER = 512
+"""Transitions sampled at once: fewer calls, and the activations still fit the cache."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +162,11 @@ class DQN(Learner):
     def _explore(self, greedy: Array, mask: Array | None, eps: float, rng: np.random.Generator) -> Array:
         """Each row on its own: with probability ε a uniform draw from the allowed actions."""
         n = len(greedy)
-        allowed = np.ones((n, self.n_actions)) if mask is None else mask.astype(np.float64)
-        random = categorical.sample(allowed, rng)
-        return np.where(rng.random(n) < eps, random, greedy)
+        explores = rng.random(n) < eps
+        if not explores.any():
+            return greedy
+        random = rng.integers(self.n_actions, size=n) if mask is None else categorical.sample(mask, rng)
+        return np.where(explores, random, greedy)
 
     def _collect_step(self, stream: Stream) -> None:
         replay, rng = self._replay, self._rng["policy"]
@@ -201,19 +207,8 @@ class DQN(Learner):
             return {}
         learning_rate = c.learning_rate(self._progress)
         loss = value = 0.0
-        for _ in range(steps):
-            batch = replay.sample(
-                c.batch_size,
-                self._rng["batch"],
-                gamma=c.gamma,
-                n_steps=c.n_steps,
-                version=self.source_version,
-                relabel=self.relabel,
-            )
-            if self._scaler is not None:
-                batch.obs, batch.next_obs = self._scaler(batch.obs), self._scaler(batch.next_obs)
-            targets = self.network.targets(batch, double=c.double)
-            step_loss, step_value = self.network.gradient(batch.obs, batch.action, targets)
+        for obs, actions, targets in self._batches(replay, steps):
+            step_loss, step_value = self.network.gradient(obs, actions, targets)
             if not np.isfinite(step_loss):
                 check_finite("the Q-learning loss", step_loss, self.num_steps)
             self.optimiser.step(learning_rate, max_grad_norm=c.max_grad_norm, env_step=self.num_steps)
@@ -226,6 +221,35 @@ class DQN(Learner):
                 "train/learning_rate": learning_rate,
             }
         )
+
+    def _batches(self, replay: Replay, count: int) -> Iterator[tuple[Array, Array, Array]]:
+        """Observations, actions and targets of ``count`` minibatches; learn from each before asking for the next.
+
+        Nothing is stored and the lagging network stands still during an update, so several minibatches are drawn, and
+        valued by it, together. The online network moves with every step: its choice of actions (double) waits.
+        """
+        c, network, size = self.config, self.network, self.config.batch_size
+        together = max(DRAWN_TOGETHER // size, 1)
+        for first in range(0, count, together):
+            drawn = replay.sample(
+                min(together, count - first) * size,
+                self._rng["batch"],
+                gamma=c.gamma,
+                n_steps=c.n_steps,
+                version=self.source_version,
+                relabel=self.relabel,
+            )
+            if self._scaler is not None:
+                drawn.obs, drawn.next_obs = self._scaler(drawn.obs), self._scaler(drawn.next_obs)
+            lagging = network.lagging_values(drawn.next_obs)
+            targets = None if c.double else network.targets(drawn, lagging, double=False)
+            for start in range(0, len(drawn.action), size):
+                rows = slice(start, start + size)
+                batch = drawn.rows(rows)
+                if targets is not None:
+                    yield batch.obs, batch.action, targets[rows]
+                else:
+                    yield batch.obs, batch.action, network.targets(batch, lagging[rows], double=True)
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -245,7 +245,7 @@ class Learner(Agent):
     def _advance(self, stream: Stream, actions: Array) -> Step:
         """Step the environment, count, and note the episodes that ended."""
         step = stream.step(actions)
-        live = int(step.live.sum())
+        live = int(np.count_nonzero(step.live))
         if live == 0:
             return step
         self.num_steps += live

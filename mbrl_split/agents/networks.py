@@ -102,9 +102,10 @@ class MLP:
     def __call__(self, x: Array) -> Array:
         """Outputs of a batch, (n, sizes[0]) to (n, sizes[-1])."""
         for weight, bias in self.layers[:-1]:
-            x = self._activate(x @ weight + bias)
-        weight, bias = self.layers[-1]
-        return np.asarray(x @ weight + bias)
+            x = x @ weight
+            x += bias
+            self._activate(x)
+        return self._head(x)
 
     def forward(self, x: Array) -> Array:
         """As calling it, and remembers what :meth:`backward` needs."""
@@ -112,10 +113,15 @@ class MLP:
         for weight, bias in self.layers[:-1]:
             x = x @ weight
             x += bias
-            x = self._activate(x)
+            self._activate(x)
             self._tape.append(x)
+        return self._head(x)
+
+    def _head(self, x: Array) -> Array:
         weight, bias = self.layers[-1]
-        return np.asarray(x @ weight + bias)
+        out: Array = x @ weight
+        out += bias
+        return out
 
     def backward(self, d_out: Array) -> None:
         """Write the gradient of a loss into ``parameters.grad``, given its derivative by the outputs, (n, out)."""
@@ -123,13 +129,22 @@ class MLP:
         for i in range(len(self.layers) - 1, -1, -1):
             x, (weight, _), (d_weight, d_bias) = self._tape[i], self.layers[i], self._grads[i]
             np.matmul(x.T, d, out=d_weight)
-            np.sum(d, axis=0, out=d_bias)
+            np.add.reduce(d, axis=0, out=d_bias)
             if i:
                 d = d @ weight.T
-                d *= (1.0 - x * x) if self.activation == "tanh" else (x > 0)
+                if self.activation == "tanh":
+                    slope = x * x
+                    np.subtract(1.0, slope, out=slope)
+                    d *= slope
+                else:
+                    d *= x > 0
 
-    def _activate(self, x: Array) -> Array:
-        return np.tanh(x, out=x) if self.activation == "tanh" else np.maximum(x, 0.0, out=x)
+    def _activate(self, x: Array) -> None:
+        """In place."""
+        if self.activation == "tanh":
+            np.tanh(x, out=x)
+        else:
+            np.maximum(x, 0.0, out=x)
 
     def torch(self, flat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """The same function of a flat parameter tensor, for autograd on any device."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -27,8 +28,8 @@ class Optimiser(ABC):
             NonFinite: The gradient is not finite; the parameters are untouched.
         """
         grad = self.parameters.grad
-        norm = float(np.sqrt(np.dot(grad, grad)))
-        if not np.isfinite(norm):
+        norm = math.sqrt(np.dot(grad, grad))
+        if not math.isfinite(norm):
             for name, part in self.parameters.grads.items():
                 check_finite(f"the gradient of {name}", part, env_step)
             raise NonFinite(f"the gradient's norm overflows at environment step {env_step}")
@@ -48,7 +49,11 @@ class Optimiser(ABC):
 
 
 class Adam(Optimiser):
-    """Adam (Kingma and Ba, 2015) without weight decay."""
+    """Adam (Kingma and Ba, 2015) without weight decay.
+
+    The moments are kept as plain sums, m/(1 − β₁) and v/(1 − β₂), and every factor that is the same for all parameters
+    is drawn into two numbers: ten passes over the vector instead of thirteen.
+    """
 
     def __init__(self, parameters: Parameters, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-5) -> None:
         super().__init__(parameters)
@@ -61,15 +66,15 @@ class Adam(Optimiser):
         g, m, v, a, b = self.parameters.grad, self._m, self._v, self._a, self._b
         self._t += 1
         m *= self.beta1
-        m += np.multiply(g, 1 - self.beta1, out=a)
+        m += g
         v *= self.beta2
-        np.multiply(g, g, out=a)
-        v += np.multiply(a, 1 - self.beta2, out=a)
+        v += np.multiply(g, g, out=a)
+        first = (1 - self.beta1) / (1 - self.beta1**self._t)  # m̂ = first·m, √v̂ = second·√v
+        second = math.sqrt((1 - self.beta2) / (1 - self.beta2**self._t))
         np.sqrt(v, out=a)
-        a *= 1 / np.sqrt(1 - self.beta2**self._t).item()
-        a += self.eps
+        a += self.eps / second
         np.divide(m, a, out=b)
-        b *= learning_rate / (1 - self.beta1**self._t)
+        b *= learning_rate * first / second
         self.parameters.value -= b
 
     def state(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
 from mbrl_split.agents import schedules
 from mbrl_split.agents.config import require
@@ -16,6 +17,8 @@ from mbrl_split.agents.on_policy import OnPolicy
 from mbrl_split.agents.optimisers import Adam
 from mbrl_split.agents.presets import preset
 from mbrl_split.agents.schedules import Schedule
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -131,12 +134,11 @@ class PPO(OnPolicy):
         stopped = False
         for _ in range(c.n_epochs):
             order = self._rng["batch"].permutation(n)
-            shuffled = {name: a[order] for name, a in data.items()}
+            shuffled = {name: a.take(order, axis=0) for name, a in data.items()}
+            if c.normalize_advantage:
+                shuffled["advantage"] = standardised(shuffled["advantage"], c.batch_size)
             for first in range(0, n, c.batch_size):
                 batch = {name: a[first : first + c.batch_size] for name, a in shuffled.items()}
-                if c.normalize_advantage and len(batch["advantage"]) > 1:
-                    a = batch["advantage"]
-                    batch["advantage"] = (a - a.mean()) / (a.std(ddof=1) + 1e-8)
                 losses = self.networks.gradient(
                     batch,
                     clip_range=clip_range,
@@ -163,3 +165,14 @@ class PPO(OnPolicy):
                 "train/gradient_steps": float(len(seen) - stopped),
             }
         )
+
+
+def standardised(advantages: Array, size: int) -> Array:
+    """Each run of ``size`` entries (the last may be shorter) less its mean, by its deviation; a single one as it is."""
+    whole = len(advantages) // size * size
+    parts = (advantages[:whole].reshape(-1, size), advantages[whole:].reshape(1, -1))
+    scaled = [
+        (a - a.mean(axis=1, keepdims=True)) / (a.std(axis=1, ddof=1, keepdims=True) + 1e-8) if a.shape[1] > 1 else a
+        for a in parts
+    ]
+    return np.concatenate([a.reshape(-1) for a in scaled])

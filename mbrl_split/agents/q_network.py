@@ -67,12 +67,18 @@ class QNetwork:
         else:
             self.target_parameters.value += tau * (self.parameters.value - self.target_parameters.value)
 
-    def targets(self, batch: Batch, *, double: bool) -> Array:
+    def lagging_values(self, obs: Array) -> Array:
+        """Q' of encoded observations by the lagging network, (n, A)."""
+        return self._values(self.lagging(obs))
+
+    def targets(self, batch: Batch, lagging: Array, *, double: bool) -> Array:
         """Σγ^i·r_i + γ^k·Q'(s', a*), (b,).
 
-        a* is the best *allowed* action in s', by the online network (double) or by the lagging one itself.
+        Args:
+            batch: b transitions.
+            lagging: Q' of their ``next_obs``, (b, A), from :meth:`lagging_values`.
+            double: a* is the best *allowed* action in s' by the online network, else by the lagging one itself.
         """
-        lagging = self._values(self.lagging(batch.next_obs))
         chooser = self(batch.next_obs) if double else lagging
         chosen = lagging[np.arange(len(lagging)), categorical.best(chooser, batch.next_mask)]
         # By selection: a value that overflowed beyond a terminal state must not count, not even as 0·∞.
@@ -92,15 +98,15 @@ class QNetwork:
         q = self._values(self.online.forward(obs))
         chosen = q[rows, actions]
         error = chosen - targets
-        size = np.abs(error)
-        loss = np.where(size < 1, 0.5 * error * error, size - 0.5).mean()
+        slope = np.minimum(np.maximum(error, -1.0), 1.0)
+        loss = np.dot(slope, error - 0.5 * slope) / n  # Huber: e²/2 within ±1, |e| − 1/2 beyond
         d_q = np.zeros_like(q)
-        d_q[rows, actions] = np.clip(error, -1, 1) / n
+        d_q[rows, actions] = slope / n
         if self.dueling:
             total = d_q.sum(axis=1, keepdims=True)
             d_q = np.concatenate([total, d_q - total / q.shape[1]], axis=1)
         self.online.backward(d_q)
-        return float(loss), float(chosen.mean())
+        return float(loss), float(np.add.reduce(chosen) / n)
 
     def gradient_autograd(self, obs: Array, actions: Array, targets: Array) -> tuple[float, float]:
         """:meth:`gradient` by torch's autograd on ``device``."""

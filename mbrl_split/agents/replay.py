@@ -42,6 +42,19 @@ class Batch:
     next_mask: Array | None
     steps: Array
 
+    def rows(self, rows: slice) -> Batch:
+        """Some of the transitions, as views."""
+        mask = None if self.next_mask is None else self.next_mask[rows]
+        return Batch(
+            self.obs[rows],
+            self.action[rows],
+            self.reward[rows],
+            self.next_obs[rows],
+            self.discount[rows],
+            mask,
+            self.steps[rows],
+        )
+
 
 class Replay:
     """A ring of ``capacity`` transitions in all, shared evenly by the sub-environments; dead ones never enter."""
@@ -62,6 +75,12 @@ class Replay:
             "ended": np.zeros((num_envs, length), dtype=bool),
             "next_mask": np.zeros((num_envs, 0, n_actions), dtype=bool),  # made when the first mask arrives
         }
+        self._first = np.arange(num_envs) * length  # where each ring begins in the flat view of a field
+        self._flat = self._flattened()
+
+    def _flattened(self) -> dict[str, Array]:
+        """The fields with one index for ring and place: numpy reads and writes rows fastest by one."""
+        return {name: f.reshape(self.num_envs * f.shape[1], *f.shape[2:]) for name, f in self.fields.items()}
 
     def __len__(self) -> int:
         return int(self._filled.sum())
@@ -69,18 +88,23 @@ class Replay:
     def add(self, obs: Array, actions: Array, step: Step, version: int) -> None:
         """Append the live transitions of one step of every sub-environment."""
         if step.next_mask is not None and not self.masked:
-            self.masked = True
-            self.fields["next_mask"] = np.ones((self.num_envs, self.length, step.next_mask.shape[1]), dtype=bool)
-        rows = np.flatnonzero(step.live)
-        at = self._position[rows]
-        f = self.fields
-        f["obs"][rows, at], f["next_obs"][rows, at] = obs[rows], step.next_obs[rows]
-        f["action"][rows, at], f["reward"][rows, at], f["version"][rows, at] = actions[rows], step.reward[rows], version
-        f["terminated"][rows, at], f["ended"][rows, at] = step.terminated[rows], step.ended[rows]
+            self._allow_everything(step.next_mask.shape[1])
+        rows = slice(None) if step.live.all() else np.flatnonzero(step.live)
+        position = self._position[rows]
+        at, f = self._first[rows] + position, self._flat
+        f["obs"][at], f["next_obs"][at] = obs[rows], step.next_obs[rows]
+        f["action"][at], f["reward"][at], f["version"][at] = actions[rows], step.reward[rows], version
+        f["terminated"][at], f["ended"][at] = step.terminated[rows], step.ended[rows]
         if self.masked:
-            f["next_mask"][rows, at] = True if step.next_mask is None else step.next_mask[rows]
-        self._position[rows] = (at + 1) % self.length
+            f["next_mask"][at] = True if step.next_mask is None else step.next_mask[rows]
+        self._position[rows] = (position + 1) % self.length
         self._filled[rows] = np.minimum(self._filled[rows] + 1, self.length)
+
+    def _allow_everything(self, n_actions: int) -> None:
+        """The first mask arrived: all actions were allowed until now."""
+        self.masked = True
+        self.fields["next_mask"] = np.ones((self.num_envs, self.length, n_actions), dtype=bool)
+        self._flat = self._flattened()
 
     def cut(self) -> None:
         """What follows does not continue what is stored: no n-step return runs across."""
@@ -115,43 +139,40 @@ class Replay:
         flat = rng.integers(ends[-1], size=size)
         env = np.searchsorted(ends, flat, side="right")
         # Row within the ring, counted from the oldest: the order matters for the successors.
-        age = flat - (ends[env] - self._filled[env])
-        at = (self._position[env] - self._filled[env] + age) % self.length
-        remaining = self._filled[env] - age  # steps up to and including the newest
-        f = self.fields
-        reward, discount = self._rewards(env, at, version, relabel).copy(), np.full(size, gamma)
-        last, steps = at, np.ones(size, dtype=np.int64)
-        running = ~f["ended"][env, at]
+        filled, first, f = self._filled[env], self._first[env], self._flat
+        age = flat - (ends[env] - filled)
+        place = (self._position[env] - filled + age) % self.length
+        at = first + place
+        reward, discount = self._rewards(at, version, relabel), np.full(size, gamma)
+        last, steps = at.copy(), np.ones(size, dtype=np.int64)
+        running = np.arange(size)
         for k in range(1, n_steps):
-            running &= remaining > k
-            if not running.any():
-                break
-            rows = np.flatnonzero(running)
-            following = (at[rows] + k) % self.length
-            reward[rows] += gamma**k * self._rewards(env[rows], following, version, relabel)
-            last = last.copy()
-            last[rows], steps[rows], discount[rows] = following, k + 1, gamma ** (k + 1)
-            running[rows] = ~f["ended"][env[rows], following]
+            # A return stops at the end of its episode, and at the newest transition of its ring.
+            running = running[~f["ended"][last[running]] & (age[running] + k < filled[running])]
+            following = first[running] + (place[running] + k) % self.length
+            reward[running] += gamma**k * self._rewards(following, version, relabel)
+            last[running], steps[running], discount[running] = following, k + 1, gamma ** (k + 1)
+        discount[f["terminated"].take(last)] = 0.0
         return Batch(
-            obs=f["obs"][env, at],
-            action=f["action"][env, at],
+            obs=f["obs"].take(at, axis=0),
+            action=f["action"].take(at),
             reward=reward,
-            next_obs=f["next_obs"][env, last],
-            discount=np.where(f["terminated"][env, last], 0.0, discount),
-            next_mask=f["next_mask"][env, last] if self.masked else None,
+            next_obs=f["next_obs"].take(last, axis=0),
+            discount=discount,
+            next_mask=f["next_mask"].take(last, axis=0) if self.masked else None,
             steps=steps,
         )
 
-    def _rewards(self, env: Array, at: Array, version: int, relabel: Relabel | None) -> Array:
-        f = self.fields
+    def _rewards(self, at: Array, version: int, relabel: Relabel | None) -> Array:
+        """A fresh array of the rewards at flat places."""
+        f = self._flat
         if relabel is not None:
-            stale = f["version"][env, at] != version
+            stale = f["version"].take(at) != version
             if stale.any():
-                # Each stored transition once, however often it was drawn.
-                e, a = np.unravel_index(np.unique(env[stale] * self.length + at[stale]), f["reward"].shape)
-                f["reward"][e, a] = relabel(f["obs"][e, a], f["action"][e, a], f["next_obs"][e, a])
-                f["version"][e, a] = version
-        return np.asarray(f["reward"][env, at])
+                places = np.unique(at[stale])  # each stored transition once, however often it was drawn
+                f["reward"][places] = relabel(f["obs"][places], f["action"][places], f["next_obs"][places])
+                f["version"][places] = version
+        return np.asarray(f["reward"].take(at))
 
     def state(self) -> dict[str, Any]:
         filled = int(self._filled.max(initial=0))  # below that, the rings have never been written
@@ -164,8 +185,7 @@ class Replay:
         num_envs, _, size = rows["obs"].shape
         replay = Replay(state["length"] * num_envs, num_envs, size, rows["next_mask"].shape[-1])
         if rows["next_mask"].shape[1]:
-            replay.masked = True
-            replay.fields["next_mask"] = np.ones((num_envs, replay.length, rows["next_mask"].shape[-1]), dtype=bool)
+            replay._allow_everything(rows["next_mask"].shape[-1])
         for name, field in replay.fields.items():
             field[:, : rows[name].shape[1]] = rows[name]
         replay._position, replay._filled = state["position"], state["filled"]

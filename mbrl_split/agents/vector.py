@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
@@ -40,6 +40,7 @@ class Step:
         live: False where no transition happened (a reset step): keep such rows out of everything, (n,).
         mask: Allowed actions in ``obs``, (n, A), or None.
         next_mask: Allowed actions in ``next_obs``, (n, A), or None.
+        ended: Terminated or truncated, (n,).
     """
 
     obs: Array
@@ -50,10 +51,10 @@ class Step:
     live: Array
     mask: Array | None
     next_mask: Array | None
+    ended: Array = field(init=False)
 
-    @property
-    def ended(self) -> Array:
-        return self.terminated | self.truncated
+    def __post_init__(self) -> None:
+        self.ended = self.terminated | self.truncated
 
 
 @dataclass(slots=True)
@@ -124,7 +125,7 @@ class Stream(ABC):
             if raw.mask is not None:
                 next_mask = raw.mask.copy()
                 next_mask[rows] = True if final_mask is None else final_mask
-        reward = np.asarray(raw.reward, dtype=np.float64)
+        reward = np.array(raw.reward, dtype=np.float64)  # a copy: environments may reuse their arrays
         terminated, truncated = np.array(raw.terminated, dtype=bool), np.array(raw.truncated, dtype=bool)
         if not (reward.shape == terminated.shape == truncated.shape == (self.num_envs,)) or len(obs) != self.num_envs:
             raise BadInput(
@@ -132,8 +133,7 @@ class Stream(ABC):
                 f"{truncated.shape} and {len(obs)} observations; each must have length {self.num_envs}"
             )
         self.obs, self.mask = obs, raw.mask
-        # A fresh copy of the rewards: environments may reuse their arrays.
-        return Step(obs, next_obs, reward.copy(), terminated, truncated, raw.live, raw.mask, next_mask)
+        return Step(obs, next_obs, reward, terminated, truncated, raw.live, raw.mask, next_mask)
 
     # Exact continuation ------------------------------------------------------------------------------------------
 
@@ -240,22 +240,19 @@ class _Singles(Stream):
         return _Raw(np.stack([o for o, _ in results]), nothing, nothing, nothing, self._all_live, masks)
 
     def _step(self, actions: Array) -> _Raw:
-        obs, rewards, terminated, truncated, masks = [], [], [], [], []
-        ended, final_obs, final_masks = [], [], []
-        for i, (env, action) in enumerate(zip(self.envs, actions.tolist(), strict=True)):
-            o, r, term, trunc, info = env.step(action)
-            if term or trunc:
-                ended.append(i)
-                final_obs.append(o)
-                final_masks.append(self._mask_of(env, info))
-                o, info = env.reset()
-            obs.append(o)
-            rewards.append(r)
-            terminated.append(term)
-            truncated.append(trunc)
-            masks.append(self._mask_of(env, info))
-        final = (np.asarray(ended), np.stack(final_obs), self._masks(final_masks)) if ended else None
-        return _Raw(np.stack(obs), rewards, terminated, truncated, self._all_live, self._masks(masks), final)
+        results: list[Any] = [env.step(a) for env, a in zip(self.envs, actions.tolist(), strict=True)]
+        obs, reward, terminated, truncated, infos = (list(column) for column in zip(*results, strict=True))
+        ended = [i for i in range(self.num_envs) if terminated[i] or truncated[i]]
+        final = None
+        if ended:
+            final_masks = [self._mask_of(self.envs[i], infos[i]) for i in ended]
+            final = np.asarray(ended), np.array([obs[i] for i in ended]), self._masks(final_masks)
+            for i in ended:
+                obs[i], infos[i] = self.envs[i].reset()
+        masks = None
+        if self._has_masks or any(infos):  # an empty info holds no mask
+            masks = self._masks([self._mask_of(e, info) for e, info in zip(self.envs, infos, strict=True)])
+        return _Raw(np.array(obs), reward, terminated, truncated, self._all_live, masks, final)
 
 
 class _Vector(Stream):

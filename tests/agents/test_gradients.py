@@ -1,15 +1,17 @@
 """The written-out gradients and optimisers against torch."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
-from mbrl_split.agents import NonFinite
+from mbrl_split.agents import DQN, NonFinite
 from mbrl_split.agents.actor_critic import ActorCritic
 from mbrl_split.agents.categorical import best, log_softmax, sample
 from mbrl_split.agents.losses import clipped_policy_loss
 from mbrl_split.agents.networks import Parameters, orthogonal
 from mbrl_split.agents.optimisers import Adam, RMSprop
+from mbrl_split.agents.ppo import standardised
 from mbrl_split.agents.q_network import QNetwork
 
 
@@ -98,12 +100,41 @@ def test_double_and_masked_targets_by_hand():
     rows = np.zeros((3, 1))
     mask = np.array([[True, True, True], [True, False, True], [True, True, True]])
     batch = Batch(rows, np.zeros(3, int), np.array([1.0, 1.0, 1.0]), rows, np.array([0.9, 0.81, 0.0]), mask, np.ones(3))
+    lagging = net.lagging_values(rows)
     # Online picks action 1, or 2 where 1 is forbidden; the lagging network values it; the third row has terminated.
-    np.testing.assert_allclose(net.targets(batch, double=True), [1 + 0.9 * 20, 1 + 0.81 * 30, 1])
+    np.testing.assert_allclose(net.targets(batch, lagging, double=True), [1 + 0.9 * 20, 1 + 0.81 * 30, 1])
     batch.next_mask = np.array([[True, True, False]] * 3)
-    np.testing.assert_allclose(net.targets(batch, double=False), [1 + 0.9 * 20, 1 + 0.81 * 20, 1])
+    np.testing.assert_allclose(net.targets(batch, lagging, double=False), [1 + 0.9 * 20, 1 + 0.81 * 20, 1])
     net.target_parameters.views["q.b0"][...] = np.inf
-    assert net.targets(batch, double=True)[2] == 1.0, "no 0·∞ after a final state"
+    assert net.targets(batch, net.lagging_values(rows), double=True)[2] == 1.0, "no 0·∞ after a final state"
+
+
+def test_minibatches_drawn_together_are_learned_from_in_turn():
+    """Double targets of each minibatch follow the online network as it stands when its turn comes."""
+    env = gym.make("CartPole-v1")
+    for double in (False, True):
+        agent = DQN(env.observation_space, env.action_space, seed=0, double=double, batch_size=200, gradient_steps=7)
+        agent.start(env, 64)
+        agent.collect(64)
+        drawn = np.random.default_rng()
+        drawn.bit_generator.state = agent._rng["batch"].bit_generator.state
+        for obs, action, targets in agent._batches(agent._replay, 7):
+            batch = agent._replay.sample(200, drawn, gamma=0.99)  # one at a time
+            lagging = agent.network.lagging_values(batch.next_obs)
+            expected = agent.network.targets(batch, lagging, double=double)
+            np.testing.assert_array_equal(obs, batch.obs)
+            np.testing.assert_array_equal(action, batch.action)
+            np.testing.assert_allclose(targets, expected, rtol=0, atol=1e-6)
+            agent.network.parameters.value += 0.01
+
+
+def test_advantages_are_standardised_by_minibatch():
+    a = np.random.default_rng(0).normal(3, 2, size=11)
+    out = standardised(a, 5)
+    for rows in (slice(0, 5), slice(5, 10)):
+        np.testing.assert_allclose(out[rows], (a[rows] - a[rows].mean()) / (a[rows].std(ddof=1) + 1e-8))
+    assert out[10] == a[10], "a single one has no deviation"
+    np.testing.assert_allclose(standardised(a[:3], 5), (a[:3] - a[:3].mean()) / (a[:3].std(ddof=1) + 1e-8))
 
 
 def test_masked_entropy_and_ratio_by_hand():
