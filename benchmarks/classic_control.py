@@ -1,21 +1,25 @@
 """Classic control: our agents against Stable-Baselines3 with the same settings, on the same environments and seeds.
 
-    python benchmarks/classic_control.py run [--only AGENT/ENV] [--seeds N] [--extra] [--out FOLDER]
+    python benchmarks/classic_control.py run [--only AGENT/ENV] [--library NAME] [--seeds N] [--extra] [--out FOLDER]
     python benchmarks/classic_control.py report [--out FOLDER]
 
 A run is one (library, agent, environment, seed). Its outcome, 100 deterministic episodes after the last step, is one
-line of ``results.jsonl``; what has its line is not run again. Cells are read from ``classic_control.yaml``.
+line of ``runs.jsonl``; what has its line is not run again, so a suite can be stopped at any time and continued later.
+Seed by seed, every cell is run before any cell's next seed. Cells are read from ``classic_control.yaml``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import gymnasium as gym
 import numpy as np
@@ -100,7 +104,7 @@ def train_peer(agent: str, env_id: str, steps: int, seed: int) -> tuple[Any, dic
 def thinned(curve: dict[str, list[float]], points: int = 100) -> dict[str, list[float]]:
     """The learning curve averaged over consecutive groups."""
     groups = [g for g in np.array_split(np.arange(len(curve["steps"])), points) if len(g)]
-    return {name: [float(np.mean(np.asarray(values)[g])) for g in groups] for name, values in curve.items()}
+    return {name: [round(float(np.mean(np.asarray(v)[g])), 2) for g in groups] for name, v in curve.items()}
 
 
 def cells(path: Path, only: str | None, extra: bool) -> Iterator[dict[str, Any]]:
@@ -113,34 +117,52 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     suite = yaml.safe_load(args.suite.read_text())
     args.out.mkdir(parents=True, exist_ok=True)
-    results = args.out / "results.jsonl"
+    results = args.out / "runs.jsonl"
     done = {(r["library"], r["agent"], r["env"], r["seed"]) for r in read(results)}
-    for cell in cells(args.suite, args.only, args.extra):
-        for seed in range(args.seeds or suite["seeds"]):
+    for seed in range(args.seeds or suite["seeds"]):
+        for cell in cells(args.suite, args.only, args.extra):
             for library in (OURS, PEER) if cell["peer"] else (OURS,):
                 key = (library, cell["agent"], cell["env"], seed)
-                if key in done:
-                    continue
-                train = train_ours if library == OURS else train_peer
-                began = time.perf_counter()
-                policy, curve = train(cell["agent"], cell["env"], cell["steps"], seed)
-                seconds = time.perf_counter() - began
-                judge = gym.make_vec(cell["env"], num_envs=10, vectorization_mode="sync")
-                episodes = evaluate(policy, judge, suite["episodes"], seed=10_000 + seed)
-                row = {
-                    **dict(zip(("library", "agent", "env", "seed"), key, strict=True)),
-                    "steps": cell["steps"],
-                    "mean_return": float(episodes.returns.mean()),
-                    "seconds": seconds,
-                    "curve": thinned(curve),
-                }
-                with results.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-                print(f"{'/'.join(map(str, key))}: {row['mean_return']:.1f} in {seconds:.0f} s", flush=True)
+                if key not in done and args.library in (None, library):
+                    row = outcome(library, cell, seed, suite["episodes"])
+                    append(results, row)
+                    shown_key = "/".join(map(str, key))
+                    print(f"{shown_key}: {row['mean_return']:.1f} in {row['cpu_seconds']:.0f} s", flush=True)
+
+
+def outcome(library: str, cell: dict[str, Any], seed: int, episodes: int) -> dict[str, Any]:
+    """One run: trained, then judged by deterministic episodes on environments of its own."""
+    train = train_ours if library == OURS else train_peer
+    began, cpu_began = time.perf_counter(), time.process_time()
+    policy, curve = train(cell["agent"], cell["env"], cell["steps"], seed)
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
+    judge = gym.make_vec(cell["env"], num_envs=10, vectorization_mode="sync")
+    found = evaluate(policy, judge, episodes, seed=10_000 + seed)
+    return {
+        "library": library,
+        "agent": cell["agent"],
+        "env": cell["env"],
+        "seed": seed,
+        "steps": cell["steps"],
+        "mean_return": float(found.returns.mean()),
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "curve": thinned(curve),
+    }
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    """Add a line; if a killed run left half a line, end that one first."""
+    with path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write(json.dumps(row).encode() + b"\n")
 
 
 def report(args: argparse.Namespace) -> None:
-    rows = read(args.out / "results.jsonl")
+    rows = read(args.out / "runs.jsonl")
     head = f"{'agent':<10} {'environment':<15} {'steps':>8} {'seeds':>5} "
     print(head + f"{'ours':>22} {'peer':>22} {'ours − peer':>24}  holds")
     for cell in cells(args.suite, args.only, True):
@@ -186,6 +208,7 @@ if __name__ == "__main__":
     parser.add_argument("--suite", type=Path, default=HERE / "classic_control.yaml")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "classic_control")
     parser.add_argument("--only", help="AGENT/ENV, for instance PPO/CartPole-v1")
+    parser.add_argument("--library", choices=(OURS, PEER), help="only this one's runs")
     parser.add_argument("--seeds", type=int, help="instead of the suite's")
     parser.add_argument("--extra", action="store_true", help="also the cells marked extra")
     given = parser.parse_args()
