@@ -1,4 +1,4 @@
-"""The command line: ``mbrl-split info | models | measure | landscape | train | bench | check``.
+"""The command line: ``mbrl-split info | models | measure | landscape | train | tune | bench | check``.
 
 Bad input ends in one line on standard error and exit code 2; an interruption says how to resume and ends with 130.
 """
@@ -285,6 +285,34 @@ def train(config: Positional[Path], out: Path = Path("runs/train"), seed: int = 
     conclude(loaded, out, f"mbrl-split train {config}")
 
 
+def tune(
+    config: Positional[Path], out: Path | None = None, jobs: int = 1, trials: int | None = None, set: Assignments = ()
+) -> None:
+    """Search schedules, acquisitions and surrogates; write the best configuration. It goes on where it stopped.
+
+    Args:
+        config: The YAML file of the task, for instance benchmarks/tune.yaml.
+        out: Where the study and its results go; default runs/NAME.
+        jobs: Processes; with one an interrupted study ends up with the trials of an uninterrupted one.
+        trials: Finished trials in all, instead of the file's number.
+        set: KEY=VALUE overrides; a key is a path of fields (confirm.seeds=20).
+    """
+    from mbrl_split.bench.tuned import print_trial, tune
+    from mbrl_split.tuning import load_tune
+
+    assignments = [*set, *([f"trials={trials}"] if trials is not None else [])]
+    data = load_tune(config, assignments)
+    target = out or Path("runs") / data.name
+    command = f"mbrl-split tune {config}" + "".join(f" --set {a}" for a in assignments)
+    try:
+        found = tune(data, target, jobs=jobs, command=command, told=print_trial(data.trials))
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; the same command goes on with the next trial (study: {target})", file=sys.stderr)
+        raise SystemExit(130) from None
+    for line in found.lines():
+        print(line)
+
+
 def check(target: Positional[str]) -> None:
     """Run the conformance suite on your own class.
 
@@ -336,6 +364,7 @@ COMMANDS: dict[str, Command] = {
     "measure": measure,
     "landscape": landscape,
     "train": train,
+    "tune": tune,
     "check": check,
 }
 

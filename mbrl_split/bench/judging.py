@@ -89,9 +89,9 @@ class Judged:
 
 
 @lru_cache(maxsize=4)
-def judge_for(model: str, name: str, contexts: int, overrides: str = "{}") -> Judged:
+def judge_for(model: str, name: str, contexts: int, overrides: str = "{}", seed: int = JUDGE_SEED) -> Judged:
     """The judge of a named scenario with overrides (JSON) on a model; built once per process."""
     problem = scenario(name, **json.loads(overrides))
     table = TableOracle.load(model, problem, half="judge")
     judged = DecisionProblem if problem.dynamics is None else SessionProblem
-    return Judged(problem, table, judged.of_table(table, contexts, JUDGE_SEED))
+    return Judged(problem, table, judged.of_table(table, contexts, seed))

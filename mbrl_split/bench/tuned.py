@@ -1,0 +1,205 @@
+"""Tuning on the suites' own terms: a trial is a run of a suite's row, and the result is a suite of one row."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+import torch
+import yaml
+
+from mbrl_split.bench.base import Checkpoint, Task
+from mbrl_split.bench.judging import judge_for
+from mbrl_split.bench.methods import AgentMethod
+from mbrl_split.bench.results import write_text
+from mbrl_split.bench.suite import load_suite
+from mbrl_split.oracles import Ledger, Oracle, PerplexityOracle, TableOracle, open_store
+from mbrl_split.scenarios import scenario
+from mbrl_split.tuning import Candidate, Cost, Instance, Outcome, Row, TuneData, confirm, cost_of, pick, search
+
+SEARCH_CONTEXTS, HELD_OUT_CONTEXTS = 1201, 1202
+"""Seeds of the contexts that tuning judges on; suites judge on contexts of another seed again."""
+
+
+@dataclass(frozen=True)
+class RowRunner:
+    """Runs a row on a problem and judges its final policy on the judge half of the measured table.
+
+    Attributes:
+        truth: ``"table"`` replays the replay half; ``"live"`` measures.
+        contexts: Contexts of the judge.
+        overrides: Fields of a scenario, by its name.
+        store: Where live measurements live.
+    """
+
+    truth: Literal["table", "live"]
+    contexts: int
+    overrides: dict[str, dict[str, Any]]
+    store: Path
+
+    @classmethod
+    def of(cls, data: TuneData, out: Path) -> RowRunner:
+        """The runner of a task whose output goes to a folder."""
+        return cls(data.truth, data.contexts, data.overrides, out / "measurements.sqlite")
+
+    def __call__(self, row: Row, instance: Instance) -> Outcome:
+        overrides = self.overrides.get(instance.scenario, {})
+        judge = judge_for(
+            instance.model,
+            instance.scenario,
+            self.contexts,
+            json.dumps(overrides, sort_keys=True),
+            HELD_OUT_CONTEXTS if instance.held_out else SEARCH_CONTEXTS,
+        )
+        problem = scenario(instance.scenario, **overrides)
+        live = self.truth == "live"
+        oracle: Oracle = (
+            PerplexityOracle.load(instance.model, problem)
+            if live
+            else TableOracle.load(instance.model, problem, half="replay")
+        )
+        ledger = Ledger(oracle, open_store(self.store) if live else None, budget=row["budget"])
+        method = AgentMethod(
+            row["agent"], row["source"], row.get("schedule"), row.get("acquisition"), row.get("settings", {})
+        )
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                task = Task(problem, judge.n_layers, ledger, instance.seed, row["env_steps"], Path(folder))
+                last: Checkpoint = deque(method.learn(task), maxlen=1)[0]
+                regret = judge.judge(last.policy)["regret"]
+        finally:
+            torch.set_num_threads(threads)
+        return Outcome(regret, judge.reference()["regret_unit"], float(ledger.spent), float(ledger.seconds))
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a tuning run leaves.
+
+    Attributes:
+        chosen: The configuration kept.
+        found: All that were looked at again.
+        cost: What tuning paid.
+        path: The suite of the chosen configuration: ``mbrl-split train`` and ``bench run`` read it.
+    """
+
+    chosen: Candidate
+    found: list[Candidate]
+    cost: Cost
+    path: Path
+
+    def lines(self) -> list[str]:
+        """What to tell at the end."""
+        c, cost = self.chosen, self.cost
+        return [
+            f"kept: trial {c.trial}, regret {c.iqm:.4g} ({c.unit}) with {c.evaluations:.4g} true evaluations a run",
+            f"tuning paid {cost.search:g} true evaluations searching and {cost.confirm:g} confirming",
+            f"configuration: {self.path}",
+        ]
+
+
+def print_trial(total: int) -> Callable[[Any], None]:
+    """Tells each trial in one line on standard error."""
+    done = 0
+
+    def told(trial: Any) -> None:
+        nonlocal done
+        done += 1
+        values = (
+            ", ".join(f"{v:.4g}" for v in trial.values) if trial.values else trial.user_attrs.get("failed", "failed")
+        )
+        chosen = ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.params.items())
+        print(f"trial {trial.number} (+{done}, {total} in all): {values}  {chosen}", file=sys.stderr, flush=True)
+
+    return told
+
+
+def tune(
+    data: TuneData,
+    out: Path,
+    *,
+    jobs: int = 1,
+    study: Any = None,
+    command: str = "mbrl-split tune",
+    told: Callable[[Any], None] | None = None,
+) -> Tuned:
+    """Search, look at the best again, and write ``tuned.yaml``, ``candidates.yaml``, ``tuning.json`` and figures.
+
+    Args:
+        data: The task.
+        out: The study's folder, and where results go; the same call goes on after an interruption.
+        jobs: Processes.
+        study: An Optuna study of your own, searched in this process.
+        command: What the files say produced them.
+        told: Called with every trial that ended.
+    """
+    from mbrl_split.bench.tuning_figures import front, history, importance
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    runner = RowRunner.of(data, out)
+    study = search(data, runner, folder=out, study=study, jobs=jobs, told=told)
+    found = confirm(study, data, runner, jobs=jobs)
+    chosen, cost = pick(found, data), cost_of(study)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "tuned.yaml"
+    _write_suite(path, data, [chosen], cost, command)
+    _write_suite(out / "candidates.yaml", data, found, cost, command)
+    summary = {
+        "name": data.name,
+        "command": command,
+        "task": asdict(data),
+        "chosen": chosen.trial,
+        "candidates": [c.summary() for c in found],
+        "cost": cost.summary(),
+    }
+    write_text(out / "tuning.json", json.dumps(summary, indent=1) + "\n")
+    for name, figure in (
+        ("front", front(study, found, chosen)),
+        ("history", history(study)),
+        ("importance", importance(study)),
+    ):
+        if figure is not None:
+            write_text(out / f"{name}.svg", figure)
+    return Tuned(chosen, found, cost, path)
+
+
+def _write_suite(path: Path, data: TuneData, found: Sequence[Candidate], cost: Cost, command: str) -> None:
+    """A suite with a row per candidate; the comments say where it comes from."""
+    suite = {
+        "name": f"{data.name}-{path.stem}",
+        "title": f"{data.title} ({path.stem})",
+        "truth": data.truth,
+        "models": data.models,
+        "scenarios": data.scenarios,
+        "seeds": 10,
+        "contexts": data.contexts,
+        "overrides": data.overrides,
+        "algorithms": [{"algorithm": _label(c, found), **c.row} for c in found],
+    }
+    about = [
+        f"Written by: {command}",
+        f"Tuning paid {cost.total:g} true evaluations: {cost.search:g} in {cost.trials} trials, "
+        f"{cost.confirm:g} confirming.",
+    ]
+    about += [
+        f"{_label(c, found)}: trial {c.trial}, regret {c.iqm:.4g} ({c.unit}; IQM, worst {c.worst:.4g}) on fresh "
+        f"seeds and held-out contexts, {c.evaluations:.4g} true evaluations a run"
+        for c in found
+    ]
+    text = "".join(f"# {line}\n" for line in about) + yaml.safe_dump(suite, sort_keys=False)
+    write_text(path, text)
+    load_suite(path)  # what is written here can be read there
+
+
+def _label(candidate: Candidate, found: Sequence[Candidate]) -> str:
+    label = f"{candidate.row['agent']}-{candidate.row['source']}-tuned"
+    return label if len(found) == 1 else f"{label}-{candidate.trial}"

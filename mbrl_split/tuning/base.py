@@ -1,0 +1,52 @@
+"""The contract between a study and whatever runs one configuration: the study knows no model, no table, no agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Row = dict[str, Any]
+"""A configuration as a suite's row has it, its label apart: agent, source, schedule, acquisition, budget, settings."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Where a configuration is tried.
+
+    Attributes:
+        scenario: The scenario's name.
+        model: The language model's name.
+        seed: The replication's seed: the search, the confirmation and suites use seeds of their own.
+        held_out: Judge on contexts that the search never judged on.
+    """
+
+    scenario: str
+    model: str
+    seed: int
+    held_out: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run gave, and what it paid.
+
+    Attributes:
+        regret: Of the final policy; in units of the headroom, or of the reward where the headroom is not significant.
+        unit: ``"headroom"`` or ``"reward"``.
+        true_evaluations: Charged by the run's ledger.
+        oracle_seconds: Recorded seconds of that truth. For reports only.
+    """
+
+    regret: float
+    unit: str
+    true_evaluations: float
+    oracle_seconds: float = 0.0
+
+
+class Runner(Protocol):
+    """Runs a configuration on an instance: equal arguments give equal outcomes, in any process.
+
+    With several workers it travels to other processes, so it is plain data (a frozen dataclass).
+    """
+
+    def __call__(self, row: Row, instance: Instance) -> Outcome: ...

@@ -1,0 +1,243 @@
+"""A tuning task as data: what is searched, on which problems, and what counts; validated before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as validated
+
+from mbrl_split.errors import BadInput
+from mbrl_split.registry import ACQUISITIONS, AGENTS, SCHEDULES, SURROGATES, Registry, unknown
+from mbrl_split.scenarios import scenario
+
+_STRICT = ConfigDict(extra="forbid")
+
+LOOKED_UP = ("argmax", "planner")
+"""Agents that are not trained: instead of a schedule they have ``trainer.rounds``."""
+
+Objective = Literal["regret", "evaluations"]
+
+
+@validated(frozen=True, config=_STRICT)
+class Range:
+    """A number to be searched: an integer where both ends are, else a real one.
+
+    Attributes:
+        low: Lowest value, included.
+        high: Highest value, included.
+        log: Search its logarithm.
+        step: Only low, low + step, …
+    """
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    step: int | float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low} lies below high {self.high}")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("a logarithmic range lies above 0 and has no step")
+
+
+Value = Range | list[bool | int | float | str] | bool | int | float | str
+"""A range, a list of choices, or a fixed value."""
+Settings = dict[str, Value]
+Members = dict[str, Settings | None]
+"""Names to choose from, each with its own settings: ``{fixed: {every: {low: 500, high: 8000}}, never: }``."""
+
+
+@validated(frozen=True, config=_STRICT)
+class Space:
+    """What is searched. A setting exists only while its member is chosen, under the name ``member.setting``.
+
+    Attributes:
+        agent: Exactly one; tune agents one by one and compare them in a suite.
+        source: Surrogates.
+        schedule: When to pay; agents that are trained only.
+        acquisition: For which rows.
+        trainer: Settings of the loop: ``initial_design``, ``rounds``, ``chunk_steps``, …
+        budget: True evaluations at most.
+        env_steps: Environment steps of a learning agent.
+    """
+
+    agent: Members
+    source: Members
+    schedule: Members = field(default_factory=dict)
+    acquisition: Members = field(default_factory=lambda: {"random": None})
+    trainer: Settings = field(default_factory=dict)
+    budget: Value = 100
+    env_steps: Value = 60_000
+
+    @property
+    def parts(self) -> dict[str, Members]:
+        """The parts that have members, by name."""
+        parts = ("agent", "source", "schedule", "acquisition")
+        return {part: getattr(self, part) for part in parts if getattr(self, part)}
+
+
+@validated(frozen=True, config=_STRICT)
+class Confirm:
+    """How the best candidates are looked at again: fresh seeds, held-out contexts.
+
+    Attributes:
+        top: How many candidates.
+        seeds: Fresh seeds, each on every problem.
+        target: With two objectives the cheapest candidate with at most this regret is kept, else the best one.
+    """
+
+    top: int = 5
+    seeds: int = 10
+    target: float = 0.05
+
+
+@validated(frozen=True, config=_STRICT)
+class TuneData:
+    """A tuning task, as its file is written.
+
+    Attributes:
+        name: Also the study's name.
+        title: One line.
+        scenarios: Each with each model is a problem; a trial runs on all of them.
+        models: Names of models.
+        space: What is searched.
+        objectives: ``[regret, evaluations]`` searches the Pareto front, ``[regret]`` the best.
+        max_evaluations: With one objective: a constraint on the true evaluations a run pays.
+        prune: With one objective: stop a trial early once it is worse than the best one on the same seeds (Wilcoxon's
+            signed-rank test).
+        trials: Finished trials in all.
+        startup: Random trials before the sampler learns from them.
+        seeds: Seeds per problem in a trial, the same in all trials.
+        seed: Of the study.
+        truth: ``table`` replays measured evaluations; ``live`` measures, and must be asked for.
+        contexts: Contexts of the judge.
+        overrides: Fields of a scenario, by its name.
+        confirm: What happens at the end.
+    """
+
+    name: str
+    title: str
+    scenarios: list[str]
+    models: list[str]
+    space: Space
+    objectives: list[Objective] = field(default_factory=lambda: ["regret", "evaluations"])
+    max_evaluations: float | None = None
+    prune: bool = True
+    trials: int = 60
+    startup: int = 10
+    seeds: int = 3
+    seed: int = 0
+    truth: Literal["table", "live"] = "table"
+    contexts: int = 1000
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    confirm: Confirm = field(default_factory=Confirm)
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """(scenario, model)."""
+        return [(s, m) for s in self.scenarios for m in self.models]
+
+    def identity(self) -> dict[str, Any]:
+        """What trials depend on: two studies with equal identities have equal trials. Plain data."""
+        data = dataclasses.asdict(self)
+        for later in ("title", "trials", "confirm"):  # may change while a study goes on
+            del data[later]
+        return data
+
+
+def load_tune(path: str | Path, assignments: Sequence[str] = ()) -> TuneData:
+    """Read and validate a tuning task.
+
+    Args:
+        path: A YAML file.
+        assignments: ``KEY=VALUE``; the key is a path of fields (``trials=20``, ``confirm.seeds=20``,
+            ``space.source={gp: }``), the value is YAML.
+
+    Raises:
+        BadInput: The file cannot be read or used; the line names the place.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(raw, dict):
+        raise BadInput(f"{path}: a tuning task is a mapping with name, title, scenarios, models and space")
+    for assignment in assignments:
+        _assign(raw, assignment)
+    return tune_data(raw, str(path))
+
+
+def tune_data(raw: dict[str, Any], where: str = "tuning task") -> TuneData:
+    """Validate a tuning task that is a mapping.
+
+    Raises:
+        BadInput: It cannot be used; the line names the place.
+    """
+    try:
+        data = TypeAdapter(TuneData).validate_python(raw)
+    except ValidationError as error:
+        # Of a value that fits no form every form complains: the deepest complaint knows most.
+        deepest = max(error.errors(), key=lambda e: len(e["loc"]))
+        place = ".".join(str(part) for part in deepest["loc"])
+        raise BadInput(f"{where}: {place}: {deepest['msg'][:1].lower()}{deepest['msg'][1:]}") from None
+    _check(data, where)
+    return data
+
+
+def _assign(raw: dict[str, Any], assignment: str) -> None:
+    key, equals, text = assignment.partition("=")
+    if not equals:
+        raise BadInput(f"--set takes KEY=VALUE, not {assignment!r}")
+    *parents, last = key.split(".")
+    at = raw
+    for parent in parents:
+        at = at.setdefault(parent, {})
+        if not isinstance(at, dict):
+            raise BadInput(f"--set {assignment}: {parent!r} has no fields")
+    at[last] = yaml.safe_load(text)
+
+
+def _check(data: TuneData, where: str) -> None:
+    """What pydantic cannot know: names that must exist, and settings that exclude each other."""
+
+    def need(condition: bool, message: str) -> None:
+        if not condition:
+            raise BadInput(f"{where}: {message}")
+
+    need(bool(data.problems), "at least one scenario and one model are needed")
+    for name in data.scenarios:
+        scenario(name, **data.overrides.get(name, {}))
+    need(data.objectives in (["regret"], ["regret", "evaluations"]), "objectives: [regret] or [regret, evaluations]")
+    need(data.max_evaluations is None or len(data.objectives) == 1, "max_evaluations goes with objectives: [regret]")
+    for name in ("trials", "seeds", "contexts", "startup"):
+        need(getattr(data, name) >= 1, f"{name} is at least 1")
+    need(min(data.confirm.top, data.confirm.seeds) >= 1, "confirm: top and seeds are at least 1")
+    space = data.space
+    need(len(space.agent) == 1, "space.agent: one agent per study; compare agents in a suite")
+    need(bool(space.source), "space.source: at least one surrogate")
+    looked_up = next(iter(space.agent)) in LOOKED_UP
+    need(not (looked_up and space.schedule), "space.schedule: argmax and planner have trainer.rounds instead")
+    registries: dict[str, Registry] = {
+        "agent": AGENTS,
+        "source": SURROGATES,
+        "schedule": SCHEDULES,
+        "acquisition": ACQUISITIONS,
+    }
+    owner: dict[str, str] = {}
+    for part, members in space.parts.items():
+        for name, settings in members.items():
+            known = [*registries[part], *(LOOKED_UP if part == "agent" else ())]
+            need(name in known, f"space.{part}: {unknown(part, name, known)}")
+            for setting in settings or {}:
+                before = owner.setdefault(f"{name}.{setting}", part)
+                need(before == part, f"space: {before} and {part} both have a {name}.{setting}")
