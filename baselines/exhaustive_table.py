@@ -15,6 +15,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from mbrl_split import BadInput
 from mbrl_split.bench.base import Array, Checkpoint, Method, Task
+from mbrl_split.bench.lookup import lookup_policy
 
 
 def grid_shape(cells: int, columns: int) -> tuple[int, ...]:
@@ -30,25 +31,28 @@ class ExhaustiveTable(Method):
 
     def learn(self, task: Task) -> Iterator[Checkpoint]:
         splits, columns = task.splits, task.scenario.context
+        varying = [j for j, c in enumerate(columns) if c.low < c.high]
         # Each text window's clean reference is charged once: set that aside before sizing the grid.
         clean = task.scenario.pool / task.scenario.windows
         budget = task.ledger.remaining
-        shape = grid_shape(int((budget - clean) // len(splits)), len(columns))
+        shape = grid_shape(int((budget - clean) // len(splits)), len(varying))
         if min(shape) < 2:
             raise BadInput(
-                f"an exhaustive table of {len(splits)} splits needs {int(clean) + len(splits) * 2 ** len(columns)} "
+                f"an exhaustive table of {len(splits)} splits needs {int(clean) + len(splits) * 2 ** len(varying)} "
                 f"true evaluations or more, not {budget:g}"
             )
         axes = [np.linspace(0.0, 1.0, k) for k in shape]
         points = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
-        context = np.column_stack([c.from_unit(points[:, j]) for j, c in enumerate(columns)])
+        context = np.column_stack([np.full(len(points), c.low) for c in columns])
+        for axis, j in enumerate(varying):
+            context[:, j] = columns[j].from_unit(points[:, axis])
         seeds = task.rng(1).integers(0, 2**31, size=len(context))
         X = task.query(np.repeat(splits, len(context)), np.tile(context, (len(splits), 1)))
         damage = task.ledger.measure(X, seeds=np.tile(seeds, len(splits))).mean
         table = RegularGridInterpolator([splits.astype(float), *axes], damage.reshape(len(splits), *shape))
 
         def interpolate(rows: Array) -> Array:
-            unit = [np.clip(c.to_unit(rows[:, j + 1]), 0.0, 1.0) for j, c in enumerate(columns)]
+            unit = [np.clip(columns[j].to_unit(rows[:, j + 1]), 0.0, 1.0) for j in varying]
             return np.asarray(table(np.column_stack([rows[:, 0], *unit])))
 
-        yield Checkpoint(lambda context, split, step: task.greedy(interpolate, context))
+        yield Checkpoint(lookup_policy(task, interpolate))

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
 from mbrl_split.envs import compose_reward
+from mbrl_split.errors import BadInput, BudgetExhausted
 from mbrl_split.evaluation import Acts, SplitPolicy
-from mbrl_split.oracles import Ledger
+from mbrl_split.oracles import Ledger, Measurement
 from mbrl_split.scenarios import Scenario
 
 Array = NDArray[np.float64]
@@ -66,6 +67,71 @@ class Task:
     def query(self, split: Sequence[int] | NDArray[np.int64], context: Array) -> Array:
         """Query rows (split, *context)."""
         return np.column_stack([np.asarray(split, dtype=np.float64), context])
+
+    def affordable(self, X: Array, seeds: NDArray[np.int64]) -> int:
+        """How many of the rows, from the first on, the ledger can still pay for (clean references included)."""
+        low, high = 0, len(X)
+        while low < high:
+            n = (low + high + 1) // 2
+            # The same hair that the ledger forgives.
+            fits = self.ledger.charge_of(X[:n], seeds=seeds[:n]) <= self.ledger.remaining * (1 + 1e-12)
+            low, high = (n, high) if fits else (low, n - 1)
+        return low
+
+    def stages(self, first: int = 16) -> Iterator[int]:
+        """How many rows (or contexts) to add before the policy is looked at again: in all first, 1.5·first, ….
+
+        Endless; a method stops when the ledger answers fewer rows than it was asked for.
+
+        Raises:
+            BadInput: The budget is unlimited: it would never end.
+        """
+        if not np.isfinite(self.ledger.remaining):
+            raise BadInput("a method that spends whatever it is given needs a budget")
+        total = first
+        yield first
+        while True:
+            upto = max(total + 1, round(1.5 * total))
+            yield upto - total
+            total = upto
+
+    def measure(self, X: Array, rng: np.random.Generator) -> Measurement:
+        """Measure the rows, or the first of them that the budget still allows, each with a seed of its own.
+
+        Raises:
+            BudgetExhausted: The budget allows none, and nothing was measured before.
+        """
+        seeds = rng.integers(0, 2**31, len(X))
+        n = self.affordable(X, seeds)
+        if n == 0 and self.ledger.spent == 0:
+            raise BudgetExhausted(f"the budget of {self.ledger.budget:g} true evaluations allows no row to begin with")
+        return self.ledger.measure(X[:n], seeds=seeds[:n])
+
+    def measure_splits(self, context: Array, rng: np.random.Generator, splits: ArrayLike | None = None) -> Array:
+        """The damage of every split (or of some) in each context, on common random numbers.
+
+        All splits of a context see the same text windows through the same channel, so that their differences, which
+        are what a choice needs, carry less noise. Contexts that the budget no longer allows whole are left out.
+
+        Args:
+            context: Shape (n, columns).
+            rng: Of the seeds.
+            splits: Which; default all.
+
+        Returns:
+            Damages of the first contexts, (at most n, splits), nats/token.
+
+        Raises:
+            BudgetExhausted: The budget allows not even one context, and nothing was measured before.
+        """
+        wanted = self.splits if splits is None else np.asarray(splits)
+        k = len(wanted)
+        X = self.query(np.tile(wanted, len(context)), np.repeat(context, k, axis=0))
+        seeds = np.repeat(rng.integers(0, 2**31, len(context)), k)
+        n = self.affordable(X, seeds) // k
+        if n == 0 and self.ledger.spent == 0:
+            raise BudgetExhausted(f"the budget of {self.ledger.budget:g} true evaluations does not allow {k} splits")
+        return self.ledger.measure(X[: n * k], seeds=seeds[: n * k]).mean.reshape(n, k)
 
     def reward(self, damage: Array, split: Array | NDArray[np.int64]) -> Array:
         """The reward composed from a damage, shape of ``damage``."""

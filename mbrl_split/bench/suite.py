@@ -37,6 +37,7 @@ class Algorithm:
         baseline: File name (without ``.py``) of a method in the folder ``baselines`` beside the suite's folder.
         budget: True evaluations.
         env_steps: Environment steps of a learning agent.
+        scenarios: In which of the suite's scenarios the row runs; default all.
         settings: Settings by part: ``agent``, ``source``, ``schedule``, ``acquisition``, ``trainer``, ``baseline``.
     """
 
@@ -48,6 +49,7 @@ class Algorithm:
     baseline: str | None = None
     budget: float | None = None
     env_steps: int | None = None
+    scenarios: list[str] | None = None
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -85,7 +87,9 @@ class Cell:
 
     def spec(self) -> dict[str, Any]:
         """Plain data; equal specs give equal results."""
-        return dataclasses.asdict(self)
+        spec = dataclasses.asdict(self)
+        spec["algorithm"].pop("scenarios")  # where else a row runs changes nothing here
+        return spec
 
     @property
     def name(self) -> str:
@@ -122,6 +126,8 @@ class Suite:
         for scenario_name in d.scenarios:
             for model in d.models:
                 for algorithm in d.algorithms:
+                    if algorithm.scenarios is not None and scenario_name not in algorithm.scenarios:
+                        continue
                     for seed in self.seeds:
                         yield Cell(
                             suite=d.name,
@@ -208,6 +214,9 @@ def _check(suite: Suite) -> None:
         if labels.count(label) > 1:
             raise BadInput(f"{suite.path}: algorithm {label!r} stands there twice")
     for row in d.algorithms:
+        for name in row.scenarios or []:
+            if name not in d.scenarios:
+                raise BadInput(f"{suite.path}: {row.algorithm}: {unknown('scenario of the suite', name, d.scenarios)}")
         if row.algorithm in EXACT:
             continue
         if row.baseline is not None:

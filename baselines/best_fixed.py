@@ -1,0 +1,30 @@
+"""The best fixed split from a pilot: measure every split in random contexts, keep the one with the best mean reward.
+
+What is deployed when nobody wants to adapt. The judge's own ``best-fixed`` knows the truth for nothing; this one pays.
+In a session the pilot sees the plain load term, not the bill of a turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mbrl_split.bench.base import Checkpoint, Method, Task
+from mbrl_split.bench.lookup import RulePolicy
+
+
+class BestFixed(Method):
+    """One split for all contexts."""
+
+    def learn(self, task: Task) -> Iterator[Checkpoint]:
+        rng = task.rng(1)
+        rewards = np.empty((0, len(task.splits)))
+        for n in task.stages(first=4):
+            damage = task.measure_splits(task.contexts(n, rng), rng)
+            if len(damage):
+                rewards = np.concatenate([rewards, task.reward(damage, task.splits[None])])
+                best = int(task.splits[rewards.mean(axis=0).argmax()])
+                yield Checkpoint(RulePolicy(task, lambda context, best=best: np.full(len(context), best)))
+            if len(damage) < n:
+                return

@@ -1,0 +1,80 @@
+"""Stable-Baselines3's PPO, A2C or DQN on the true reward: every environment step is a true evaluation.
+
+The same environment, hence the same reward and its scale, as our own agents train in; no wrapper rescales anything.
+The row's budget says how much truth there is: as much as the steps ask for, or what a model-based method gets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mbrl_split import BadInput, BudgetExhausted
+from mbrl_split.agents import to_sb3
+from mbrl_split.bench.base import Checkpoint, Method, Task
+from mbrl_split.envs import LLMSplitVector, OracleSource
+from mbrl_split.evaluation import agent_policy
+
+POINTS = 20
+"""Points of the curve, about."""
+
+
+@dataclass(frozen=True)
+class StableBaselines(Method):
+    """One of Stable-Baselines3's agents.
+
+    Attributes:
+        agent: Which.
+        num_envs: Sub-environments.
+        config: Hyper-parameters, as its constructor takes them.
+    """
+
+    agent: Literal["ppo", "a2c", "dqn"] = "ppo"
+    num_envs: int = 16
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def learn(self, task: Task) -> Iterator[Checkpoint]:
+        env = LLMSplitVector(self.num_envs, task.scenario, source=OracleSource(task.ledger))
+        steps = int(min(task.env_steps, task.ledger.remaining))
+        model = self._model(to_sb3(env), int(task.rng(3).integers(2**31)), steps)
+        judged = Predicts(model)
+        policy = judged if task.scenario.dynamics is not None else agent_policy(judged, task.scenario, task.n_layers)
+        # Whole rollouts only: what is collected after the last update would be paid for and not learnt from.
+        rollout = self.num_envs * int(getattr(model, "n_steps", 0) or model.train_freq.frequency)
+        chunk = max(1, steps // POINTS // rollout) * rollout
+        while model.num_timesteps == 0 or model.num_timesteps + rollout <= steps:
+            whole = (steps - model.num_timesteps) // rollout * rollout
+            try:
+                model.learn(max(rollout, min(chunk, whole)), reset_num_timesteps=False)
+            except BudgetExhausted:
+                yield Checkpoint(policy, model.num_timesteps)
+                return
+            yield Checkpoint(policy, model.num_timesteps)
+
+    def _model(self, env: Any, seed: int, steps: int) -> Any:
+        try:
+            import stable_baselines3
+        except ImportError:
+            raise BadInput("this baseline needs the package stable-baselines3: pip install mbrl-split[peers]") from None
+        made = getattr(stable_baselines3, self.agent.upper())
+        model = made("MlpPolicy", env, seed=seed, device="cpu", **self.config)
+        if self.agent == "dqn":
+            # It measures its progress by calls of learn, of which there are many here: anneal over the whole run.
+            first, last = model.exploration_initial_eps, model.exploration_final_eps
+            over = max(1.0, model.exploration_fraction * steps)
+            model.exploration_schedule = lambda _: first + (last - first) * min(1.0, model.num_timesteps / over)
+        return model
+
+
+@dataclass(frozen=True)
+class Predicts:
+    """A foreign model as the judge wants it."""
+
+    model: Any
+
+    def act(self, obs: ArrayLike, *, deterministic: bool = True) -> NDArray[np.int64]:
+        return np.asarray(self.model.predict(np.asarray(obs, dtype=np.float32), deterministic=deterministic)[0])

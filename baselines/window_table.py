@@ -1,0 +1,69 @@
+"""The exhaustive table, informed: every window of a measurement is a point on its split's curve of noise/gain.
+
+The same rows as our surrogates learn from, and no learning machinery: for each split, damage against the logarithm of
+noise/gain is piecewise linear between evenly spaced knots, fitted by least squares; a faint penalty on kinks decides
+where few windows fall. A context's damage is the curve's exact average over the fading. Contexts are a random design,
+every split measured in each of them on common random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mbrl_split.bench.base import Array, Checkpoint, Method, Task
+from mbrl_split.bench.informed import Ratios
+from mbrl_split.bench.lookup import lookup_policy
+
+
+@dataclass(frozen=True)
+class WindowTable(Method):
+    """One piecewise-linear curve per split.
+
+    Attributes:
+        knots: Of each curve.
+        kink: Weight of the squared second differences, in windows.
+    """
+
+    knots: int = 16
+    kink: float = 0.3
+
+    def learn(self, task: Task) -> Iterator[Checkpoint]:
+        ratios, rng = Ratios(task), task.rng(1)
+        for n in task.stages(first=2):
+            damage = task.measure_splits(task.contexts(n, rng), rng)
+            if len(damage):
+                Z, y, _ = ratios.rows()
+                curves = self._curves(task, Z, y)
+                yield Checkpoint(
+                    lookup_policy(task, ratios.damage(lambda points, c=curves: self._read(task, c, points)))
+                )
+            if len(damage) < n:
+                return
+
+    def _curves(self, task: Task, Z: Array, y: Array) -> Array:
+        """Values at the knots, (splits, knots)."""
+        kinks = np.diff(np.eye(self.knots), n=2, axis=0)
+        place = self._place(task, Z)
+        curves = np.empty((len(task.splits), self.knots))
+        for p in range(len(task.splits)):
+            hats = _hats(Z[place == p, 1], self.knots)
+            curves[p] = np.linalg.solve(
+                hats.T @ hats + self.kink * kinks.T @ kinks + 1e-9 * np.eye(self.knots), hats.T @ y[place == p]
+            )
+        return curves
+
+    def _read(self, task: Task, curves: Array, points: Array) -> Array:
+        return np.einsum("nk,nk->n", _hats(points[:, 1], self.knots), curves[self._place(task, points)])
+
+    @staticmethod
+    def _place(task: Task, Z: Array) -> np.ndarray:
+        """Which split each row is of, counted from 0."""
+        return np.rint(Z[:, 0] * (len(task.splits) - 1)).astype(np.int64)
+
+
+def _hats(x: Array, knots: int) -> Array:
+    """Weights (n, knots) of linear interpolation between even knots on [0, 1]."""
+    return np.maximum(0.0, 1.0 - np.abs(x[:, None] * (knots - 1) - np.arange(knots)))
