@@ -16,7 +16,7 @@ from mbrl_split.bench import figures
 from mbrl_split.bench.results import write_text
 
 HEADS = ("method", "regret", "95 % interval", "worst seed", "true evaluations", "seconds of truth", "training seconds")
-SHORT_HEADS = ("method", "regret", "95 % CI", "worst", "truth, n", "truth, s", "training, s")  # 80 columns hold these
+SHORT_HEADS = ("method", "regret", "95 % CI", "worst", "truths", "truth s", "train s")  # 80 columns hold these
 PROTOCOL = (
     "One true evaluation is 1,024 scored tokens: 8 windows of 129 tokens (the first is context, no BOS token), one "
     "channel draw per window, in one batch on one thread. NLL is capped at ln(vocabulary) per window. Each clean "
@@ -99,6 +99,7 @@ def print_table(summary: dict[str, Any], console: Console | None = None) -> None
         for row in rows:
             table.add_row(*cells(row))
         console.print(table)
+        console.print("truths: true evaluations paid for; truth s, train s: seconds of each")
         console.print(
             f"headroom {reference['headroom']:.3f} ± {reference['headroom_std_error']:.3f} "
             f"(best fixed split {reference['best_fixed_split']})"
