@@ -42,7 +42,7 @@ def sample(p: Array, rng: np.random.Generator) -> Array:
 def best(logits: Array, mask: Array | None = None) -> Array:
     """The allowed index with the largest value, per row."""
     if mask is None:
-        return np.asarray(np.argmax(logits, axis=1))
+        return np.asarray(logits.argmax(axis=1))
     allowed = np.where(mask, logits, -np.inf)
     # An allowed value may itself be −∞, and must still come before a forbidden one.
     return np.asarray(np.argmax(mask & (allowed == allowed.max(axis=1, keepdims=True)), axis=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from os import PathLike
@@ -251,7 +252,7 @@ class Learner(Agent):
         self.num_steps += live
         if not np.isfinite(step.reward).all():
             check_finite("the reward", step.reward, self.num_steps)
-        self._returns += np.where(step.live, step.reward, 0.0)
+        self._returns += step.reward if live == len(step.live) else np.where(step.live, step.reward, 0.0)
         self._lengths += step.live
         ended = step.ended
         if ended.any():
@@ -265,8 +266,8 @@ class Learner(Agent):
         if self._finished:
             returns, lengths = zip(*self._finished, strict=True)
             episodes = {
-                "episode/return": float(np.mean(returns)),
-                "episode/length": float(np.mean(lengths)),
+                "episode/return": math.fsum(returns) / len(returns),
+                "episode/length": sum(lengths) / len(lengths),
                 "episode/count": float(len(returns)),
             }
             self._finished = []

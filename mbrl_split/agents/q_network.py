@@ -83,7 +83,8 @@ class QNetwork:
         chosen = lagging[np.arange(len(lagging)), categorical.best(chooser, batch.next_mask)]
         # By selection: a value that overflowed beyond a terminal state must not count, not even as 0·∞.
         bootstrap = batch.discount * np.where(batch.discount > 0, chosen, 0.0)
-        return np.asarray(batch.reward + bootstrap, dtype=self.parameters.value.dtype)
+        bootstrap += batch.reward
+        return bootstrap.astype(self.parameters.value.dtype)
 
     def gradient(self, obs: Array, actions: Array, targets: Array) -> tuple[float, float]:
         """Write the gradient of the mean Huber loss (δ = 1) into ``parameters.grad``.
