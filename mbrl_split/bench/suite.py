@@ -37,7 +37,8 @@ class Algorithm:
         baseline: File name (without ``.py``) of a method in the folder ``baselines`` beside the suite's folder.
         budget: True evaluations.
         env_steps: Environment steps of a learning agent.
-        scenarios: In which of the suite's scenarios the row runs; default all.
+        scenarios: In which of the suite's scenarios the row runs; default all. Rows for different scenarios may share a
+            label.
         settings: Settings by part: ``agent``, ``source``, ``schedule``, ``acquisition``, ``trainer``, ``baseline``.
     """
 
@@ -209,10 +210,11 @@ def _check(suite: Suite) -> None:
             raise BadInput(f"{suite.path}: {cell.algorithm.algorithm}: budget is at least 0 and env_steps at least 1")
     for name in d.scenarios:
         scenario(name, **d.overrides.get(name, {}))
-    labels = [a.algorithm for a in d.algorithms]
-    for label in labels:
-        if labels.count(label) > 1:
-            raise BadInput(f"{suite.path}: algorithm {label!r} stands there twice")
+    for name in d.scenarios:
+        labels = [a.algorithm for a in d.algorithms if a.scenarios is None or name in a.scenarios]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise BadInput(f"{suite.path}: algorithm {label!r} stands there twice in scenario {name!r}")
     for row in d.algorithms:
         for name in row.scenarios or []:
             if name not in d.scenarios:

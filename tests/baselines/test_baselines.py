@@ -1,0 +1,177 @@
+"""Every baseline on a measured table: within its budget, the same by seed, better than chance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mbrl_split import BadInput, scenario
+from mbrl_split.bench import Cell, Task
+from mbrl_split.bench.informed import Ratios
+from mbrl_split.bench.judging import judge_for
+from mbrl_split.bench.lookup import RulePolicy, lookup_policy
+from mbrl_split.bench.runner import build_method, run_cell
+from mbrl_split.bench.suite import Algorithm
+from mbrl_split.oracles import FunctionOracle, Ledger, TableOracle
+
+BASELINES = Path(__file__).parents[2] / "baselines"
+PPO = {"n_steps": 8, "batch_size": 64, "learning_rate": 1e-3, "gamma": 0.0, "ent_coef": 0.05}
+
+# file, its settings, budget, environment steps
+CASES: dict[str, tuple[str, dict[str, Any], float, int]] = {
+    "best_fixed": ("best_fixed", {}, 300, 1),
+    "noise_bins": ("noise_bins", {}, 150, 1),
+    "successive_halving": ("successive_halving", {"bins": 4}, 220, 1),
+    "exhaustive_table": ("exhaustive_table", {}, 120, 1),
+    "window_table": ("window_table", {}, 60, 1),
+    "knn": ("knn", {}, 90, 1),
+    "knn-windows": ("knn", {"rows": "windows"}, 90, 1),
+    "gp_argmax": ("gp_argmax", {}, 90, 1),
+    "gp_argmax-windows": ("gp_argmax", {"rows": "windows"}, 60, 1),
+    "bayesian_optimisation": ("bayesian_optimisation", {}, 120, 1),
+    "authors_setup": ("authors_setup", {"epochs": 60, "agent": PPO}, 120, 2000),
+    "ppo_perfect_table": ("ppo_perfect_table", {"agent": PPO}, 0, 4000),
+    "sb3-ppo": ("sb3", {"agent": "ppo", "config": PPO}, 1200, 1100),
+    "sb3-a2c": ("sb3", {"agent": "a2c", "config": {"gamma": 0.0}}, 1700, 1600),
+    "sb3-dqn": (
+        "sb3",
+        {"agent": "dqn", "num_envs": 8, "config": {"gamma": 0.0, "learning_rate": 1e-3, "gradient_steps": 8}},
+        1200,
+        1100,
+    ),
+}
+QUICK = ("best_fixed", "noise_bins", "successive_halving", "exhaustive_table", "window_table", "knn")
+"""Those that also run in sessions here: lookups and rules, whose policies act on observations."""
+
+
+def run(name: str, folder: Path, *, seed: int = 0, problem: str = "equalised", **changes: Any) -> dict[str, Any]:
+    file, settings, budget, steps = CASES[name]
+    row = Algorithm(algorithm=name, baseline=file, settings={"baseline": settings})
+    cell = Cell("t", problem, "tiny-llama", "table", seed, changes.get("budget", budget), steps, 300, row, {})
+    run_cell(cell, folder, BASELINES, folder / "unused.sqlite")
+    result: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return result
+
+
+def curve(result: dict[str, Any]) -> list[dict[str, float]]:
+    return [{k: v for k, v in p.items() if k != "train_seconds"} for p in result["curve"]]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_baseline_keeps_its_budget_repeats_by_seed_and_beats_chance(name: str, tmp_path: Path) -> None:
+    first = run(name, tmp_path / "one")
+    assert first["error"] is None
+    spent = [p["true_evaluations"] for p in first["curve"]]
+    assert spent == sorted(spent)
+    assert spent[-1] <= CASES[name][2]
+    assert (spent[-1] > 0) == (name != "ppo_perfect_table")
+    assert curve(run(name, tmp_path / "two")) == curve(first)
+    if name != "ppo_perfect_table":
+        assert curve(run(name, tmp_path / "three", seed=1)) != curve(first)
+    reference = first["reference"]
+    # The mean over the curve's last third: one lucky last point must not decide.
+    tail = first["curve"][-max(1, len(first["curve"]) // 3) :]
+    assert np.mean([p["value"] for p in tail]) > reference["random"]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_baseline_also_serves_sessions(name: str, tmp_path: Path) -> None:
+    result = run(name, tmp_path / "run", problem="drive")
+    assert result["error"] is None
+    assert result["curve"][-1]["value"] > result["reference"]["random"]
+
+
+@pytest.mark.parametrize("name", ["successive_halving", "exhaustive_table", "bayesian_optimisation"])
+def test_a_budget_too_small_is_refused_in_one_line_and_nothing_is_spent(name: str, tmp_path: Path) -> None:
+    result = run(name, tmp_path / "run", budget=20)
+    assert result["status"] == "refused"
+    assert "need" in result["error"]
+    assert "\n" not in result["error"]
+
+
+def test_nobody_learns_a_thing_without_budget(tmp_path: Path) -> None:
+    for name in ("best_fixed", "knn", "sb3-ppo", "authors_setup"):
+        result = run(name, tmp_path / name, budget=0)
+        assert all(p["true_evaluations"] == 0 for p in result["curve"]), name
+
+
+def table_task(folder: Path, budget: float | None = None, problem: str = "equalised") -> Task:
+    oracle = TableOracle.load("tiny-llama", problem, half="replay")
+    return Task(scenario(problem), oracle.n_layers, Ledger(oracle, budget=budget), 0, 100, folder)
+
+
+def test_an_unlimited_budget_is_refused_by_methods_that_spend_what_they_get(tmp_path: Path) -> None:
+    for file in ("best_fixed", "noise_bins", "knn", "gp_argmax", "window_table", "authors_setup"):
+        cell = Cell("t", "equalised", "tiny-llama", "table", 0, 1, 1, 2, Algorithm(algorithm="x", baseline=file), {})
+        with pytest.raises(BadInput, match="budget"):
+            next(build_method(cell, BASELINES).learn(table_task(tmp_path)))
+
+
+def test_splits_of_a_context_share_windows_and_gains(tmp_path: Path) -> None:
+    task = table_task(tmp_path, budget=60)
+    rng = np.random.default_rng(0)
+    found = task.measure_splits(task.contexts(9, rng), rng)
+    assert found.shape[1] == len(task.splits)
+    # Whole contexts only, and as many as fit: eleven rows and at most one evaluation's worth of new clean references.
+    assert 1 <= len(found) < 9
+    assert task.ledger.spent <= 60
+    assert task.ledger.remaining < 12
+    gains = task.ledger.rows().windows["gain"].reshape(len(found), len(task.splits), -1)
+    np.testing.assert_array_equal(gains, np.broadcast_to(gains[:, :1], gains.shape))
+    assert len(np.unique(gains[:, 0])) == gains[:, 0].size
+
+
+def test_the_integrated_curve_is_the_average_over_the_fading(tmp_path: Path) -> None:
+    task = table_task(tmp_path, budget=1)
+    ratios = Ratios(task)
+
+    def curve(points: np.ndarray) -> np.ndarray:
+        split = ratios.columns[0].from_unit(points[:, 0])
+        return (
+            ratios.columns[1].from_unit(points[:, 1]) ** 2
+            / (1 + ratios.columns[1].from_unit(points[:, 1]) ** 2)
+            / split
+        )
+
+    rng = np.random.default_rng(0)
+    X = task.query([1, 4, 11], np.array([[0.05, 0.5], [0.4, 1.3], [1.0, 8.0]]))
+    s = X[:, 1:2] / np.sqrt(rng.gamma(X[:, 2:3], 1 / X[:, 2:3], (3, 200_000)))
+    expected = (s**2 / (1 + s**2)).mean(axis=1) / X[:, 0]
+    np.testing.assert_allclose(ratios.damage(curve)(X), expected, rtol=0.02)
+
+
+def test_informed_rows_are_refused_where_they_would_mean_something_else(tmp_path: Path) -> None:
+    problem = scenario("paper-a")
+    oracle = FunctionOracle(lambda X: X[:, 1], problem.columns(12))
+    with pytest.raises(BadInput, match="equalised"):
+        Ratios(Task(problem, 12, Ledger(oracle), 0, 100, tmp_path))
+
+
+def test_a_lookup_of_the_true_damage_has_almost_no_regret(tmp_path: Path) -> None:
+    for name in ("equalised", "drive"):
+        judge = judge_for("tiny-llama", name, 300)
+        task = table_task(tmp_path, problem=name)
+        policy = lookup_policy(task, lambda X, judge=judge: judge.table.expected(X)[0])
+        exact = judge.exact("myopic-with-cost")["value"]
+        assert judge.judge(policy)["value"] == pytest.approx(exact, abs=0.02)
+
+
+def test_a_rule_acts_on_observations_as_it_does_on_contexts(tmp_path: Path) -> None:
+    from mbrl_split.envs import LLMSplitVector, OracleSource
+
+    for actions in ("absolute", "relative"):
+        problem = scenario("equalised", actions=actions)
+        oracle = TableOracle.load("tiny-llama", problem, half="replay")
+        task = Task(problem, oracle.n_layers, Ledger(oracle), 0, 100, tmp_path)
+        rule = RulePolicy(task, lambda context: np.where(context[:, 0] > 0.3, 9, 7))
+        env = LLMSplitVector(64, problem, source=OracleSource(task.ledger))
+        obs, _ = env.reset(seed=0)
+        for _ in range(4):
+            context = env.context(env._current)
+            obs, *_, info = env.step(rule.act(obs))
+        # Four moves of at most four layers reach any of eleven splits.
+        np.testing.assert_array_equal(info["split"], rule(context, info["split"], 0))
