@@ -106,7 +106,9 @@ def _reach(curve: list[dict[str, float]]) -> dict[str, float] | None:
 def _converged(curve: list[dict[str, float]]) -> bool:
     """No worse than the best fixed split, and little gained over the last quarter of the truth paid for."""
     end = curve[-1]
-    if end["true_evaluations"] == 0 or len(curve) == 1:
+    if end["true_evaluations"] == 0:
         return True
+    if end["regret"] > 1.0 or len(curve) == 1:
+        return end["regret"] <= 1.0
     earlier = [p for p in curve if p["true_evaluations"] <= 0.75 * end["true_evaluations"]] or curve[:1]
-    return end["regret"] <= 1.0 and earlier[-1]["regret"] - end["regret"] <= 0.1
+    return earlier[-1]["regret"] - end["regret"] <= 0.1
