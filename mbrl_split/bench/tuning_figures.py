@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from mbrl_split.bench.figures import COLOURS, STYLE, to_svg
-from mbrl_split.tuning import Candidate
+from mbrl_split.tuning import Candidate, mean_evaluations, outcomes_of
 
 _FLOOR = 1e-4  # a regret can be 0, or below it by the judge's noise; the axis is logarithmic
 
@@ -76,7 +76,7 @@ def history(study: Any) -> str:
         axes.step(numbers[known], _visible(best[known]), where="post", color=COLOURS[1], lw=1.8, label="lowest so far")
         axes.set_yscale("log")
         axes.set_xlabel("trial")
-        axes.set_ylabel(_regret(str(trials[0].user_attrs.get("unit", "headroom"))))
+        axes.set_ylabel(_regret(outcomes_of(trials[0])[0].unit))
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
         axes.legend(fontsize=9)
         return to_svg(figure)
@@ -115,7 +115,7 @@ def _shared(study: Any) -> list[str]:
 
 
 def _evaluations(trial: FrozenTrial) -> float:
-    return float(trial.user_attrs["true_evaluations_paid"]) / len(trial.user_attrs["regrets"])
+    return mean_evaluations(outcomes_of(trial))
 
 
 def _visible(regret: Any) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -10,7 +10,7 @@ from mbrl_split.tuning.confirm import Candidate, candidates, confirm, pick
 from mbrl_split.tuning.cost import Cost, cost_of
 from mbrl_split.tuning.journal import stored_study
 from mbrl_split.tuning.sampler import MemorylessTPE
-from mbrl_split.tuning.search import search
+from mbrl_split.tuning.search import mean_evaluations, mean_regret, outcomes_of, search
 from mbrl_split.tuning.space import suggest
 
 __all__ = [
@@ -29,6 +29,9 @@ __all__ = [
     "confirm",
     "cost_of",
     "load_tune",
+    "mean_evaluations",
+    "mean_regret",
+    "outcomes_of",
     "pick",
     "search",
     "stored_study",

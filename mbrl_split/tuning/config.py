@@ -186,8 +186,8 @@ def tune_data(raw: dict[str, Any], where: str = "tuning task") -> TuneData:
     try:
         data = TypeAdapter(TuneData).validate_python(raw)
     except ValidationError as error:
-        # Of a value that fits no form every form complains: the deepest complaint knows most.
-        deepest = max(error.errors(), key=lambda e: len(e["loc"]))
+        # Of a value that fits no form every form complains: a misspelt field, or the deepest complaint, knows most.
+        deepest = max(error.errors(), key=lambda e: (e["type"] == "unexpected_keyword_argument", len(e["loc"])))
         place = ".".join(str(part) for part in deepest["loc"])
         raise BadInput(f"{where}: {place}: {deepest['msg'][:1].lower()}{deepest['msg'][1:]}") from None
     _check(data, where)

@@ -71,10 +71,10 @@ def candidates(study: optuna.Study, top: int) -> list[FrozenTrial]:
     """The trials worth another look: of two objectives the front, from cheap to dear; of one the best.
 
     Of a front with more than ``top`` trials every so many are taken, both ends included. Of equal configurations the
-    first is taken; infeasible trials and those stopped early are not.
+    first is taken; infeasible trials, those stopped early and those of another task (a study may have some) are not.
     """
     ended = [t for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if STOPPED not in t.user_attrs]
-    good = [t for t in ended if all(c <= 0 for c in t.constraints.values())]
+    good = [t for t in ended if "row" in t.user_attrs and all(c <= 0 for c in t.constraints.values())]
     if len(study.directions) > 1:
         front = {t.number for t in study.best_trials}
         good = sorted((t for t in good if t.number in front), key=lambda t: (t.values[1], t.values[0], t.number))

@@ -8,8 +8,9 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from mbrl_split.tuning.base import Outcome
 from mbrl_split.tuning.sampler import interrupted
-from mbrl_split.tuning.search import STOPPED
+from mbrl_split.tuning.search import STOPPED, outcomes_of
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,13 @@ class Cost:
 def cost_of(study: optuna.Study) -> Cost:
     """What a study has paid so far."""
     trials = study.get_trials(deepcopy=False)
-    again = [v for k, v in study.user_attrs.items() if k.startswith("confirm/")]
+    searched = [o for t in trials for o in outcomes_of(t)]
+    again = [Outcome(**v) for k, v in study.user_attrs.items() if k.startswith("confirm/")]
     ended = [t for t in trials if t.state.is_finished() and not interrupted(t)]
-    seconds = sum(t.user_attrs.get("oracle_seconds", 0.0) for t in trials) + sum(v["oracle_seconds"] for v in again)
     return Cost(
-        search=sum(t.user_attrs.get("true_evaluations_paid", 0.0) for t in trials),
-        confirm=sum(v["true_evaluations"] for v in again),
-        oracle_seconds=seconds,
+        search=sum(o.true_evaluations for o in searched),
+        confirm=sum(o.true_evaluations for o in again),
+        oracle_seconds=sum(o.oracle_seconds for o in [*searched, *again]),
         trials=len(ended),
         stopped=sum(STOPPED in t.user_attrs for t in ended),
         failed=sum(t.state == TrialState.FAIL for t in ended),

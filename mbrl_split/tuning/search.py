@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from mbrl_split.tuning.space import suggest
 SEARCH_SEED = 1_000
 """First seed of the search; suites count theirs from 0, so no figure comes from a seed that was tuned on."""
 
+RUNS = "runs"
+"""User attribute: the outcomes of a trial's runs, in order."""
 STOPPED = "stopped_after"
 """User attribute: how many runs a trial had when it was stopped early."""
 
@@ -106,6 +109,11 @@ def mean_evaluations(outcomes: list[Outcome]) -> float:
     return sum(o.true_evaluations for o in outcomes) / len(outcomes)
 
 
+def outcomes_of(trial: FrozenTrial) -> list[Outcome]:
+    """The outcomes of a trial's runs so far."""
+    return [Outcome(**o) for o in trial.user_attrs.get(RUNS, [])]
+
+
 def one_trial(study: optuna.Study, data: TuneData, runner: Runner) -> FrozenTrial:
     """Ask, run, tell. A configuration that cannot run with its budget fails; any other error ends the search."""
     trial = study.ask()
@@ -128,15 +136,12 @@ def _objectives(trial: optuna.Trial, data: TuneData, runner: Runner) -> list[flo
     for step, instance in enumerate(todo):
         outcomes.append(runner(row, instance))
         # Noted at once: what an interrupted trial paid is paid all the same.
-        trial.set_user_attr("true_evaluations_paid", sum(o.true_evaluations for o in outcomes))
-        trial.set_user_attr("oracle_seconds", sum(o.oracle_seconds for o in outcomes))
+        trial.set_user_attr(RUNS, [asdict(o) for o in outcomes])
         if single:
             trial.report(outcomes[-1].regret, step)
             if step + 1 < len(todo) and trial.should_prune():
                 trial.set_user_attr(STOPPED, step + 1)
                 break
-    trial.set_user_attr("regrets", [o.regret for o in outcomes])
-    trial.set_user_attr("unit", outcomes[0].unit)
     regret, evaluations = mean_regret(outcomes), mean_evaluations(outcomes)
     if single and data.max_evaluations is not None:
         trial.set_constraint("true_evaluations", evaluations - data.max_evaluations)

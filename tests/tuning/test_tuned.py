@@ -1,0 +1,149 @@
+"""Tuning on a measured table: what is written is read again, truth is counted, two workers lose nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+
+from mbrl_split.bench import load_suite, run_cell
+from mbrl_split.bench.tuned import RowRunner, tune
+from mbrl_split.cli import main
+from mbrl_split.tuning import Instance, load_tune, outcomes_of, stored_study, tune_data
+
+TASK = {
+    "name": "quick",
+    "title": "t",
+    "models": ["tiny-llama"],
+    "scenarios": ["equalised"],
+    "trials": 6,
+    "startup": 3,
+    "seeds": 1,
+    "contexts": 60,
+    "space": {
+        "agent": {"argmax": None},
+        "source": {"gp": None},
+        "acquisition": {"random": None, "ucb": {"kappa": {"low": 0.5, "high": 4.0}}},
+        "trainer": {"initial_design": {"low": 8, "high": 30}, "rounds": {"low": 0, "high": 2}},
+        "budget": {"low": 20, "high": 50},
+    },
+    "confirm": {"top": 2, "seeds": 2, "target": 0.5},
+}
+
+
+def test_a_study_ends_in_a_suite_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = tmp_path / "task.yaml"
+    task.write_text(yaml.safe_dump(TASK))
+    out = tmp_path / "out"
+    main(["tune", str(task), "--out", str(out), "--trials", "5"])
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 5
+    assert "kept: trial" in said.out
+
+    summary = json.loads((out / "tuning.json").read_text())
+    study = stored_study(out)
+    assert study is not None
+    kept = study.trials[summary["chosen"]]
+    suite = load_suite(out / "tuned.yaml")
+    (cell,) = {c.seed: c for c in suite.cells() if c.seed == 0}.values()
+    row = kept.user_attrs["row"]
+    assert (cell.algorithm.agent, cell.algorithm.source, cell.algorithm.acquisition) == (
+        row["agent"],
+        row["source"],
+        row["acquisition"],
+    )
+    assert (cell.budget, cell.algorithm.settings) == (row["budget"], row["settings"])
+    assert len(load_suite(out / "candidates.yaml").data.algorithms) == len(summary["candidates"])
+
+    # The suite's run pays what the search's runs paid; only seed and contexts differ.
+    outcome = run_cell(cell, tmp_path / "cell", suite.baselines, tmp_path / "store.sqlite")
+    assert outcome.status == "ok"
+    point = json.loads((tmp_path / "cell" / "result.json").read_text())["curve"][-1]
+    assert point["true_evaluations"] <= row["budget"]
+    assert abs(point["true_evaluations"] - kept.values[1]) < 2
+
+    paid = sum(o.true_evaluations for t in study.trials for o in outcomes_of(t))
+    assert summary["cost"]["search"] == paid > 5 * 15
+    assert summary["cost"]["total"] == paid + sum(c["paid"] for c in summary["candidates"])
+    for figure in ("front", "history", "importance"):
+        assert (out / f"{figure}.svg").read_text().startswith("<svg")
+
+    # The same command again has nothing left to do, and writes the same.
+    before = {f.name: f.read_bytes() for f in out.iterdir() if f.suffix != ".journal"}
+    main(["tune", str(task), "--out", str(out), "--trials", "5"])
+    assert capsys.readouterr().err == ""
+    assert {f.name: f.read_bytes() for f in out.iterdir() if f.suffix != ".journal"} == before
+
+
+def test_a_run_is_the_same_wherever_it_runs_and_held_out_contexts_are_others(tmp_path: Path) -> None:
+    runner = RowRunner.of(tune_data(TASK), tmp_path)
+    row = {"agent": "argmax", "source": "gp", "acquisition": "random", "budget": 30, "env_steps": 1, "settings": {}}
+    first = runner(row, Instance("equalised", "tiny-llama", 5))
+    again, held_out = (
+        runner(row, Instance("equalised", "tiny-llama", 5)),
+        runner(row, Instance("equalised", "tiny-llama", 5, held_out=True)),
+    )
+    assert first == again
+    assert first.true_evaluations <= 30
+    assert held_out.true_evaluations == first.true_evaluations
+    assert held_out.regret != first.regret
+
+
+def test_a_schedule_is_tuned_with_an_agent_that_is_trained(tmp_path: Path) -> None:
+    space = {
+        "agent": {"ppo": {"n_steps": 8, "batch_size": 64}},
+        "source": {"gp": None},
+        "schedule": {"never": None, "fixed": {"every": {"low": 200, "high": 400}, "n": 4}},
+        "trainer": {"num_envs": 16, "initial_design": 12, "chunk_steps": 200},
+        "budget": 30,
+        "env_steps": 700,
+    }
+    data = tune_data({**TASK, "trials": 4, "space": space, "confirm": {"top": 1, "seeds": 1}})
+    found = tune(data, tmp_path)
+    study = stored_study(tmp_path)
+    assert study is not None
+    paid = {t.params["schedule"]: t.values[1] for t in study.trials}
+    assert paid["never"] < paid["fixed"]
+    assert load_suite(found.path).data.algorithms[0].schedule in ("never", "fixed")
+
+
+@pytest.mark.slow
+def test_two_workers_that_are_killed_lose_no_finished_trial(tmp_path: Path) -> None:
+    task, out = tmp_path / "task.yaml", tmp_path / "out"
+    task.write_text(yaml.safe_dump({**TASK, "trials": 24, "seeds": 2}))
+    command = [sys.executable, "-m", "mbrl_split.cli", "tune", str(task), "--out", str(out), "--jobs", "2"]
+    running = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while len(_complete(out)) < 4 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    before = _complete(out)
+    assert 4 <= len(before) < 24
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    after = _complete(out)
+    assert len(after) == 24
+    assert {n: after[n] for n in before} == before
+    assert sorted(place for place, _, _ in after.values()) == list(range(24))
+
+
+def _complete(folder: Path) -> dict[int, tuple]:
+    try:
+        study = stored_study(folder)
+    except (KeyError, ValueError):  # the study is being made
+        return {}
+    trials = [] if study is None else study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    return {t.number: (t.user_attrs["place"], t.params, t.values) for t in trials}
+
+
+def test_the_committed_task_is_valid() -> None:
+    data = load_tune(Path(__file__).parents[2] / "benchmarks" / "tune.yaml", ["trials=3", "confirm.seeds=4"])
+    assert (data.trials, data.confirm.seeds) == (3, 4)
