@@ -105,5 +105,7 @@ ACQUISITIONS = Registry(
         "ucb": "mbrl_split.refresh:UCB",
         "thompson": "mbrl_split.refresh:Thompson",
         "top-two": "mbrl_split.refresh:TopTwo",
+        "cost-aware": "mbrl_split.refresh:cost_aware",
+        "diverse": "mbrl_split.refresh:diverse",
     },
 )

@@ -10,6 +10,7 @@ from mbrl_split.refresh.decisive import UCB, Disagreement, Thompson, TopTwo
 from mbrl_split.refresh.design import cross, design_pool, random_design, sobol_design
 from mbrl_split.refresh.detectors import cusum, page_hinkley
 from mbrl_split.refresh.integrated import IntegratedVariance
+from mbrl_split.refresh.named import cost_aware, diverse
 from mbrl_split.refresh.objective import Objective
 from mbrl_split.refresh.open_loop import Always, Doubling, FixedInterval, Geometric, Never, Paced
 from mbrl_split.refresh.scored import CostAware, Diverse, MaxEpistemic, ScoredAcquisition
@@ -43,9 +44,11 @@ __all__ = [
     "UncertaintyTriggered",
     "ValueOfInformation",
     "Where",
+    "cost_aware",
     "cross",
     "cusum",
     "design_pool",
+    "diverse",
     "page_hinkley",
     "random_design",
     "sobol_design",
