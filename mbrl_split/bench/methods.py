@@ -38,7 +38,8 @@ class AgentMethod(Method):
         schedule: Name of the refresh schedule (surrogates only).
         acquisition: Name of the acquisition (surrogates only).
         settings: Settings by part; ``trainer`` may hold ``num_envs``, ``initial_design``, ``chunk_steps``,
-            ``source_mode``, ``kappa``; for argmax and planner ``rounds``; for the planner ``dynamics`` (``"given"`` or
+            ``source_mode``, ``kappa``; for argmax and planner ``rounds`` and
+            ``pool_contexts``; for the planner ``dynamics`` (``"given"`` or
             ``"estimated"``) and ``sessions``.
     """
 
@@ -131,7 +132,7 @@ class AgentMethod(Method):
             yield Checkpoint(policy_of(surrogate))
             if n < len(X) or turn == rounds or not np.isfinite(task.ledger.remaining):
                 return
-            pool = design_pool(task.columns, 256, rng)
+            pool = design_pool(task.columns, self._trainer.get("pool_contexts", 256), rng)
             size = max(1, int(np.ceil(task.ledger.remaining / (rounds - turn))))
             X = pool[acquisition.select(pool, surrogate, size, rng)]
 
