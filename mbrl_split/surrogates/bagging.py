@@ -13,7 +13,7 @@ from mbrl_split.surrogates.warped import Honest, Latent, WarpedSurrogate
 
 
 def out_of_bag(means: Array, noise: Array, counts: Array) -> Honest:
-    """Predictions for each training row by the members that never saw it.
+    """Predictions for training rows by the members that never saw them, where there are enough of them.
 
     Args:
         means: Predictions of the members, (members, n).
@@ -21,10 +21,15 @@ def out_of_bag(means: Array, noise: Array, counts: Array) -> Honest:
         counts: How often a row was in a member's bootstrap, (members, n).
     """
     unseen = counts == 0
-    rows = np.flatnonzero(unseen.any(axis=0))
+    few = len(means) < 4  # too few members for two of them to have missed the same row often
+    rows = np.flatnonzero(unseen.sum(axis=0) >= (1 if few else 2))
     unseen, means = unseen[:, rows], means[:, rows]
-    honest = np.sum(means * unseen, axis=0) / unseen.sum(axis=0)
-    return Honest(rows, Latent(honest, means.var(axis=0, ddof=1), noise[rows]))
+    size = unseen.sum(axis=0)
+    honest = np.sum(means * unseen, axis=0) / size
+    # The spread, too, of those that never saw the row: members that did have learned its noise, and disagree with the
+    # others by more than members ever do at a fresh row. A noise model told that spread would leave noise too little.
+    outside = np.sum(unseen * (means - honest) ** 2, axis=0) / np.maximum(size - 1, 1)
+    return Honest(rows, Latent(honest, means.var(axis=0, ddof=1) if few else outside, noise[rows]))
 
 
 def spread_draws(means: Array, n: int, rng: np.random.Generator) -> Array:

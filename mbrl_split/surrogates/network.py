@@ -50,20 +50,27 @@ class StackedNetwork:
         h = x.expand(len(self.weights[0]), *x.shape)
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             h = functional.silu(torch.baddbmm(bias, h, weight))
-        return torch.baddbmm(self.biases[-1], h, self.weights[-1])
+        # Transposed: products with an output one or two wide are slow the other way round.
+        return torch.baddbmm(self.biases[-1].mT, self.weights[-1].mT, h.mT).mT
 
     @torch.no_grad()
     def answer(self, c: Array, *, hidden: bool = False) -> NDArray[np.float64]:
         """Outputs (members, n, out), or the last hidden layer, for coordinates (n, d): without gradients, in chunks
-        whose activations stay in the processor's cache."""
-        x = torch.from_numpy(c.astype(np.float32)).to(self.weights[0].device)
+        whose activations stay in the processor's cache, and multiplied by numpy, whose small products cost less."""
+        x = c.astype(np.float32)
+        layers = [
+            (w.detach().cpu().numpy(), b.detach().cpu().numpy()) for w, b in zip(self.weights, self.biases, strict=True)
+        ]
+        last = layers.pop()
         parts = []
-        for part in torch.split(x, _CHUNK):
-            h = part.expand(len(self.weights[0]), *part.shape)
-            for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-                h = functional.silu(torch.baddbmm(bias, h, weight), inplace=True)
-            parts.append(h if hidden else torch.baddbmm(self.biases[-1], h, self.weights[-1]))
-        return torch.cat(parts, dim=1).cpu().numpy().astype(np.float64)
+        for start in range(0, max(len(x), 1), _CHUNK):
+            h = x[start : start + _CHUNK]
+            for weight, bias in layers:
+                h = np.matmul(h, weight)
+                h += bias
+                functional.silu(torch.from_numpy(h), inplace=True)
+            parts.append(h if hidden else np.matmul(h, last[0]) + last[1])
+        return (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)).astype(np.float64)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """The weights by name."""
@@ -151,7 +158,8 @@ def train(
         optimizer.step()
         if step % check_every == 0 or step == steps:
             with torch.no_grad():
-                now = (_losses(network(x_all), z_all, "mse" if loss == "mse" else "nll") * h_all).sum(dim=1)
+                output = torch.from_numpy(network.answer(x).astype(np.float32)).to(device)
+                now = (_losses(output, z_all, "mse" if loss == "mse" else "nll") * h_all).sum(dim=1)
                 # A member that holds nothing out looks at the sum over the others.
                 now = torch.where(watched, now, now.sum() if bool(watched.any()) else -float(step))
                 better = now < best

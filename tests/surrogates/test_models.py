@@ -9,6 +9,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern
 from mbrl_split.columns import Column
 from mbrl_split.errors import BadInput
 from mbrl_split.surrogates import EnsembleSurrogate, GPSurrogate, MLPSurrogate, XGBoostSurrogate
+from mbrl_split.surrogates.bagging import out_of_bag
 from mbrl_split.surrogates.bayesian_linear import BayesianLinear
 from mbrl_split.surrogates.mlp import _leave_one_out
 from mbrl_split.surrogates.network import StackedNetwork, train
@@ -76,6 +77,56 @@ def test_held_out_groups_stay_held_out_when_rows_are_added():
     assert counts.mean() == pytest.approx(1.0, abs=0.05)
     assert (counts.reshape(5, -1, 3) == counts.reshape(5, -1, 3)[..., :1]).all()
     assert np.corrcoef(counts)[0, 1] < 0.1
+
+
+def test_out_of_bag_spread_is_that_of_the_members_that_never_saw_the_row():
+    # Members predict 0 ± 0.1, and a row's own noise where they saw it: what they learned of it must not pass for
+    # disagreement, or the noise model explains the noise away (coverage at fresh rows then falls below 80 %).
+    rng = np.random.default_rng(0)
+    counts, noise = rng.poisson(1.0, (10, 4000)), rng.standard_normal(4000)
+    means = 0.1 * rng.standard_normal((10, 4000)) + np.where(counts > 0, noise, 0.0)
+    honest = out_of_bag(means, np.ones(4000), counts)
+    assert ((counts[:, honest.rows] == 0).sum(axis=0) >= 2).all()
+    assert len(honest.rows) > 3600
+    assert honest.latent.variance.mean() == pytest.approx(0.01, rel=0.05)
+    assert means.var(axis=0, ddof=1).mean() > 0.1
+    assert honest.latent.mean.std() < 0.1
+    i = 5
+    missed = counts[:, honest.rows[i]] == 0
+    assert honest.latent.mean[i] == pytest.approx(means[missed, honest.rows[i]].mean())
+    assert honest.latent.variance[i] == pytest.approx(means[missed, honest.rows[i]].var(ddof=1))
+
+
+def test_answers_without_gradients_are_those_with_them():
+    x = np.random.default_rng(0).standard_normal((300, 2))  # three chunks
+    network = StackedNetwork(3, [2, 16, 16, 2], seed=1)
+    with torch.no_grad():
+        expected = network(torch.tensor(x, dtype=torch.float32)).numpy()
+    np.testing.assert_allclose(network.answer(x), expected, rtol=1e-4, atol=1e-5)
+    assert network.answer(x, hidden=True).shape == (3, 300, 16)
+    assert network.answer(x[:0]).shape == (3, 0, 2)
+
+
+@pytest.mark.parametrize("surrogate", [XGBoostSurrogate(), EnsembleSurrogate()], ids=lambda s: type(s).__name__)
+def test_coverage_of_single_evaluations_of_a_real_table(surrogate):
+    from mbrl_split.oracles import TableOracle
+
+    replay, judge = (TableOracle.load("tiny-llama", "equalised", half) for half in ("replay", "judge"))
+    rng = np.random.default_rng(3)
+    fresh = np.column_stack([c.sample(3000, rng) for c in judge.columns])
+    target = judge.measure(fresh, seeds=rng.integers(0, 2**31, 3000)).mean
+    inside, by_damage = [], []
+    for seed in range(3):
+        X = np.column_stack([c.sample(100, rng) for c in replay.columns])
+        m = replay.measure(X, seeds=rng.integers(0, 2**31, 100))
+        fitted = surrogate.clone(seed=seed).fit(X, m.mean, std_error=m.std_error, columns=replay.columns)
+        p = fitted.predict(fresh)
+        low, high = p.interval(0.9)
+        held = (low <= target) & (target <= high)
+        inside.append(held.mean())
+        by_damage.append([held[part].mean() for part in np.array_split(np.argsort(p.mean), 3)])
+    assert 0.85 <= np.mean(inside) <= 0.95
+    assert (np.abs(np.mean(by_damage, axis=0) - 0.885) <= 0.085).all()
 
 
 def test_gp_posterior_is_that_of_scikit_learn_with_the_noise_kept_out():
