@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
     suite = yaml.safe_load(args.suite.read_text())
     args.out.mkdir(parents=True, exist_ok=True)
     results = args.out / "runs.jsonl"
-    done = {(r["library"], r["agent"], r["env"], r["seed"]) for r in read(results)}
+    done = {(r["library"], r["agent"], r["env"], r["seed"]) for r in read(results) if current(r)}
     for seed in range(args.seeds or suite["seeds"]):
         for cell in cells(args.suite, args.only, args.extra):
             for library in (OURS, PEER) if cell["peer"] else (OURS,):
@@ -144,11 +144,22 @@ def outcome(library: str, cell: dict[str, Any], seed: int, episodes: int) -> dic
         "env": cell["env"],
         "seed": seed,
         "steps": cell["steps"],
+        "settings": settings_of(cell["agent"], cell["env"]),
         "mean_return": float(found.returns.mean()),
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "curve": thinned(curve),
     }
+
+
+def settings_of(agent: str, env_id: str) -> Any:
+    """The preset as plain data."""
+    return json.loads(json.dumps(ours.preset_run(agent, env_id), default=repr))
+
+
+def current(row: dict[str, Any]) -> bool:
+    """The row was run with the present preset; a changed preset is run anew, the old rows stay as a record."""
+    return bool(row["settings"] == settings_of(row["agent"], row["env"]))
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
@@ -167,7 +178,7 @@ def report(args: argparse.Namespace) -> None:
     print(head + f"{'ours':>22} {'peer':>22} {'ours − peer':>24}  holds")
     for cell in cells(args.suite, args.only, True):
         scores: dict[str, dict[int, float]] = {OURS: {}, PEER: {}}
-        for r in rows:
+        for r in filter(current, rows):
             if (r["agent"], r["env"], r["steps"]) == (cell["agent"], cell["env"], cell["steps"]):
                 scores[r["library"]][r["seed"]] = r["mean_return"]
         mine, theirs = scores[OURS], scores[PEER]
