@@ -1,0 +1,200 @@
+"""What n true evaluations teach each surrogate and its peers, judged on the other half of the measured table.
+
+    python benchmarks/surrogates.py [--models tiny-llama] [--evaluations 30,100,300] [--seeds 10] [--out FOLDER]
+
+What runs is in surrogates.yaml. One JSON line per (model, surrogate, rows, n, seed) is appended to runs.jsonl as it is
+finished; a further call does what is missing and writes summary.json and summary.md. Everyone learns the same rows,
+except the table, which measures its own grid. Judged by: the root mean square error of the mean against the expected
+damage; log score, CRPS and 90 % coverage of one fresh true evaluation (coverage also by terciles of predicted damage);
+the regret of choosing the split with the greatest predicted reward; seconds on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))
+from surrogate_peers import PEERS
+
+from mbrl_split.envs import compose_reward
+from mbrl_split.evaluation import DecisionProblem
+from mbrl_split.oracles import TableOracle
+from mbrl_split.surrogates import (
+    EnsembleSurrogate,
+    FadingSurrogate,
+    GPSurrogate,
+    MLPSurrogate,
+    XGBoostSurrogate,
+    score,
+    window_rows,
+)
+
+SUITE = Path(__file__).with_suffix(".yaml")
+OURS = {"gp": GPSurrogate, "mlp": MLPSurrogate, "ensemble": EnsembleSurrogate, "xgboost": XGBoostSurrogate}
+KEY = ("model", "surrogate", "rows", "n", "seed")
+SHOWN = ("rmse", "nll", "crps", "coverage", "low", "middle", "high", "regret", "fit_seconds", "predict_seconds")
+
+
+class Judge:
+    """The two halves of one model's table, and what the judge half says."""
+
+    def __init__(self, model: str, suite: dict[str, Any]) -> None:
+        self.replay, judge = (TableOracle.load(model, suite["scenario"], half) for half in ("replay", "judge"))
+        self.columns = judge.columns
+        rng = np.random.default_rng(20_000_003)
+        self.X = np.column_stack([c.sample(suite["fresh"], rng) for c in judge.columns])
+        self.fresh = judge.measure(self.X, seeds=rng.integers(0, 2**31, len(self.X))).mean
+        self.expected = judge.expected(self.X)[0]
+        self.problem = DecisionProblem.of_table(judge, suite["contexts"], seed=20_000_003)
+
+    def run(self, spec: dict[str, Any], n: int, seed: int) -> dict[str, float]:
+        """Learn n evaluations, and be judged."""
+        rng = np.random.default_rng([seed, 5])
+        X = np.column_stack([c.sample(n, rng) for c in self.columns])
+        ours = spec["name"] in OURS and spec.get("ours", False)
+        surrogate: Any = OURS[spec["name"]](seed=seed) if ours else PEERS[spec["name"]](seed)
+        if spec["name"] == "table":
+            X = surrogate.grid(n, self.columns)
+        measured = self.replay.measure(X, seeds=rng.integers(0, 2**31, len(X)))
+        began = time.perf_counter()
+        if spec["rows"] == "windows":
+            rows, y, groups = window_rows(X, measured.windows)
+            surrogate = FadingSurrogate(surrogate).fit(rows, y, groups=groups, columns=self.columns)
+        else:
+            surrogate.fit(X, measured.mean, std_error=measured.std_error, columns=self.columns)
+        fitted = time.perf_counter()
+        p = surrogate.predict(self.X)
+        predicted = time.perf_counter()
+        found = score(p, self.fresh)
+        low, high = p.interval(0.9)
+        inside = (low <= self.fresh) & (self.fresh <= high)
+        terciles = [float(inside[part].mean()) for part in np.array_split(np.argsort(p.mean, kind="stable"), 3)]
+        regret = self.regret(surrogate)
+        return {
+            "evaluations": len(X),
+            "rmse": float(np.sqrt(np.mean((p.mean - self.expected) ** 2))),
+            "nll": found["nll"],
+            "crps": found["crps"],
+            "coverage": found["coverage_90"],
+            **dict(zip(("low", "middle", "high"), terciles, strict=True)),
+            "regret": regret.normalised,
+            "regret_absolute": regret.absolute,
+            "trusted": regret.trusted,
+            "fit_seconds": fitted - began,
+            "predict_seconds": predicted - fitted,
+        }
+
+    def regret(self, surrogate: Any) -> Any:
+        """Of the split with the greatest reward under the predicted mean."""
+        problem = self.problem
+        n, k, d = problem.X.shape
+        damage = surrogate.predict(problem.X.reshape(-1, d)).mean.reshape(n, k)
+        splits = np.arange(1, problem.n_layers)
+        wanted = compose_reward(damage, splits, problem.n_layers, problem.scenario.reward).argmax(axis=1) + 1
+        return problem.regret(lambda context, split, step: wanted)
+
+
+def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Means over seeds, with the standard error of the regret."""
+    cells = defaultdict(list)
+    for run in runs:
+        cells[run["model"], run["n"], run["surrogate"], run["rows"]].append(run)
+    out = []
+    for (model, n, name, rows), found in sorted(cells.items()):
+        means = {key: float(np.mean([r[key] for r in found])) for key in SHOWN}
+        spread = float(np.std([r["regret"] for r in found], ddof=1) / np.sqrt(len(found))) if len(found) > 1 else None
+        row = {"model": model, "n": n, "surrogate": name, "rows": rows, "ours": found[0]["ours"], "seeds": len(found)}
+        out.append({**row, **means, "regret_std_error": spread})
+    return out
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """One table per model and n, best regret first."""
+    lines = ["# Surrogates and peers", "", "`python benchmarks/surrogates.py`; means over seeds. Ours in bold.", ""]
+    cells = defaultdict(list)
+    for row in rows:
+        cells[row["model"], row["n"]].append(row)
+    for (model, n), found in cells.items():
+        lines += [f"## {model}, {n} true evaluations", ""]
+        lines.append(
+            "| surrogate | rows | seeds | regret | RMSE | NLL | CRPS | coverage | low, middle, high | fit, s |"
+        )
+        lines.append("|---|---|---|---|---|---|---|---|---|---|")
+        for r in sorted(found, key=lambda r: r["regret"]):
+            name = f"**{r['surrogate']}**" if r["ours"] else r["surrogate"]
+            error = "" if r["regret_std_error"] is None else f" ± {r['regret_std_error']:.3f}"
+            parts = ", ".join(f"{100 * r[key]:.0f}" for key in ("low", "middle", "high"))
+            lines.append(
+                f"| {name} | {r['rows']} | {r['seeds']} | {r['regret']:.3f}{error} | {r['rmse']:.4f} | {r['nll']:.2f} "
+                f"| {r['crps']:.4f} | {100 * r['coverage']:.1f} % | {parts} | {r['fit_seconds']:.2f} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_runs(path: Path) -> list[dict[str, Any]]:
+    """Finished runs; a line that a kill cut short is dropped, in the file too."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    if lines[-1]:
+        write(path, "".join(line + "\n" for line in lines[:-1]))
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def main() -> None:
+    suite = yaml.safe_load(SUITE.read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", default=",".join(suite["models"]))
+    parser.add_argument("--evaluations", default=",".join(map(str, suite["evaluations"])))
+    parser.add_argument("--seeds", type=int, default=suite["seeds"])
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/surrogates"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / "runs.jsonl"
+    runs = read_runs(path)
+    done = {tuple(run[key] for key in KEY) for run in runs}
+    for model in args.models.split(","):
+        judge = Judge(model, suite)
+        for seed in range(args.seeds):
+            for n in map(int, args.evaluations.split(",")):
+                for spec in suite["surrogates"]:
+                    key = (model, spec["name"], spec["rows"], n, seed)
+                    if key in done or n > spec.get("most", n):
+                        continue
+                    found = judge.run(spec, n, seed)
+                    run = {**dict(zip(KEY, key, strict=True)), "ours": bool(spec.get("ours")), **found}
+                    runs.append(run)
+                    with path.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(run) + "\n")
+                    print(
+                        f"{' '.join(map(str, key))}: regret {run['regret']:.3f} in {run['fit_seconds']:.1f} s",
+                        flush=True,
+                    )
+            rows = summary(runs)
+            write(args.out / "summary.json", json.dumps({"suite": suite, "rows": rows}, indent=1) + "\n")
+            write(args.out / "summary.md", markdown(rows))
+
+
+if __name__ == "__main__":
+    main()
