@@ -1,4 +1,4 @@
-"""What a user would otherwise pick, each as its own documentation suggests: none of this library's warps or noise models.
+"""What a user would otherwise pick, each as it comes: none of this library's warps or noise models.
 
 Every peer sees columns scaled to [0, 1] (logarithmic ones by their logarithm), answers with a normal distribution. Its
 uncertainty is its own where it has one; else the residuals of five-fold cross-validation, one spread for all rows.
