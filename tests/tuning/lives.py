@@ -71,11 +71,11 @@ def killed_until_done(folder: Path, changes: dict, rng: random.Random) -> int:
         lives += 1
         child = os.fork()
         if child == 0:
-            timer = threading.Timer(rng.uniform(0.1, 0.9), os.kill, (os.getpid(), signal.SIGKILL))
+            timer = threading.Timer(rng.uniform(0.1, 0.6), os.kill, (os.getpid(), signal.SIGKILL))
             timer.daemon = True
             if lives < 40:  # in the end one may live
                 timer.start()
-            search(tune_data(TASK | changes), Bowl(0.005), folder=folder)
+            search(tune_data(TASK | changes), Bowl(0.03), folder=folder)  # over a second: three lives at least
             os._exit(0)
         rng.random()  # another moment in the next life
         if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
