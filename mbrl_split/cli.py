@@ -102,7 +102,7 @@ def measure(
         tokens: Scored tokens per cell and draw.
         draws: Channel draws per window.
         seed: Fixes windows and noise; default one for each half.
-        text: The text: a shipped one's name, or a file or folder.
+        text: A shipped text's name, a file or folder, or hf:DATASET[:CONFIG][@SPLIT][#COLUMN].
         window: Scored tokens per window.
         splits: Default all, 1 … L−1.
         noise: Levels of the noise (RMS), for families that have them.

@@ -112,7 +112,7 @@ class Scenario:
         channel: What the radio does to the hidden state.
         context: What the agent cannot choose, as columns; drawn once per episode, uniform along each scale.
         reward: How the reward is composed.
-        text: Name of the shipped text, or a path.
+        text: What :func:`mbrl_split.data.documents` reads: a shipped text's name, a path, or ``hf:DATASET``.
         windows: Windows per true evaluation.
         window: Scored tokens per window (each window holds one more, its first, as context).
         pool: Windows of the text that learning may use; each one's clean reference is charged once per ledger.

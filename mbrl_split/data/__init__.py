@@ -13,6 +13,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from mbrl_split.data.dataset import PREFIX, read_dataset
 from mbrl_split.errors import BadInput
 from mbrl_split.registry import unknown
 
@@ -60,7 +61,8 @@ def documents(text: str | PathLike[str] | Sequence[str | PathLike[str]], part: s
 
     Args:
         text: The name of a shipped text (``"sotu"``); a file, whose documents are separated by blank lines; a folder
-            of ``.txt`` files, or a list of files, one document each.
+            of ``.txt`` files, or a list of files, one document each; or a Hugging Face dataset,
+            ``"hf:ID[:CONFIG][@SPLIT][#COLUMN]"``, whose rows are joined into documents of at least 4,000 characters.
         part: ``"replay"``, ``"judge"`` or ``"lockbox"``. In a text of your own every other document belongs to
             ``replay``, the rest to ``judge``, and there is no lockbox. ``None`` takes all documents of your own text.
 
@@ -88,8 +90,10 @@ def documents(text: str | PathLike[str] | Sequence[str | PathLike[str]], part: s
 
 
 def _own(text: Any) -> list[str]:
-    """The documents of a file, a folder or a list of files."""
-    if isinstance(text, str | PathLike):
+    """The documents of a dataset, a file, a folder or a list of files."""
+    if isinstance(text, str) and text.startswith(PREFIX):
+        found = [_plain(row, f"{text}, document {i + 1}") for i, row in enumerate(read_dataset(text))]
+    elif isinstance(text, str | PathLike):
         path = Path(fspath(text))
         if path.is_dir():
             files = sorted(path.glob("*.txt"))
@@ -103,9 +107,11 @@ def _own(text: Any) -> list[str]:
     elif isinstance(text, Sequence):
         found = [_read(Path(fspath(file))) for file in text]
     else:
-        raise BadInput(f"a text is a name ({', '.join(TEXTS)}), a file, a folder or a list of files, not {text!r}")
+        raise BadInput(
+            f"a text is a name ({', '.join(TEXTS)}), a file, a folder, a list of files or hf:DATASET, not {text!r}"
+        )
     if not found:
-        raise BadInput("the text is empty: an empty list of files")
+        raise BadInput(f"the text is empty: {text or 'an empty list of files'}")
     return found
 
 

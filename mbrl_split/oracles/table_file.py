@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_split import data
+from mbrl_split.data.dataset import PREFIX
 from mbrl_split.errors import BadInput, Refused
 from mbrl_split.scenarios import PROTOCOL_VERSION
 
@@ -59,14 +61,16 @@ class TableData:
 def table_path(model: str, family: str, half: str, text: str = "sotu") -> Path:
     """Where the table of a model, family and half lies (or would lie).
 
-    Tables of shipped texts are part of the package. Those of a text of your own, named by its path, lie in your cache.
+    Tables of shipped texts are part of the package. Those of a text of your own, named by its path or
+    dataset, lie in your cache.
     """
     from mbrl_split.llm import cache_folder
 
     folder = Path(data.__file__).parent / "tables"
     if text not in data.TEXTS:
-        place = hashlib.sha256(str(Path(text).expanduser().resolve()).encode()).hexdigest()[:12]
-        folder = cache_folder() / "tables" / f"{Path(text).stem}-{place}"
+        whole = text if text.startswith(PREFIX) else str(Path(text).expanduser().resolve())
+        stem = re.sub(r"[^\w.-]+", "-", Path(text).stem)
+        folder = cache_folder() / "tables" / f"{stem}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
     return folder / Path(model).name / f"{family}-{half}.parquet"
 
 
