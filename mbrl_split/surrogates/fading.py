@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
-from sklearn.isotonic import isotonic_regression
+from scipy.optimize import isotonic_regression
 
 from mbrl_split.channels.fading_integral import NakagamiFading, NoFading, ratio_weights
 from mbrl_split.columns import Column, check_rows
@@ -198,7 +198,7 @@ class FadingSurrogate(Surrogate):
         """Curves (n, splits, knots + 2) with their ends, from values (n, splits·knots)."""
         curves = values.reshape(len(values), *self._grid)
         if self.monotone:
-            curves = np.apply_along_axis(isotonic_regression, 2, curves)
+            curves = np.apply_along_axis(_monotone, 2, curves)
         return self._padded(curves)
 
     def _padded(self, values: Array) -> Array:
@@ -218,6 +218,10 @@ class FadingSurrogate(Surrogate):
         if self._curve is None:
             raise BadInput("this FadingSurrogate has learned nothing yet: call fit(X, y, columns=...) first")
         return self._curve
+
+
+def _monotone(curve: Array) -> Array:
+    return np.asarray(isotonic_regression(curve).x)
 
 
 class _Curve:
