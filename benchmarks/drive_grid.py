@@ -1,6 +1,6 @@
 """The share of settings in which both myopic policies lose at least 20 % of the headroom: does planning pay?
 
-    python benchmarks/drive_grid.py --model tiny-llama --contexts 400 --out benchmarks/results/drive-grid
+    python benchmarks/drive_grid.py --model tiny-llama --contexts 400 --out benchmarks/results/drive/grid
 
 Runs every setting of ``drive_grid.yaml`` on the judge half of the model's table and writes ``<model>.json``: one row
 per setting, and the share with a 95 % interval (sessions are resampled, settings are not: the grid is all there is).
@@ -31,12 +31,15 @@ MYOPIC = ("myopic", "myopic-with-cost")
 
 def settings(grid: dict[str, Any]) -> list[dict[str, Any]]:
     """Every combination, as overrides of the scenario ``drive``."""
-    shared = {"decorrelation": grid["decorrelation"], "turn_seconds": grid["turn_seconds"]}
     return [
         {
             "episode_steps": session["turns"],
             "costs": {**profile, "model": model},
-            "dynamics": {**shared, "speed": speed, "start_tokens": session["start_tokens"]},
+            "dynamics": {
+                "decorrelation": grid["decorrelation"],
+                "speed": speed,
+                **{k: v for k, v in session.items() if k != "turns"},
+            },
         }
         for profile, model, speed, session in product(
             grid["profiles"], grid["models"], grid["speeds"], grid["sessions"]
@@ -94,7 +97,7 @@ def main() -> None:
     parser.add_argument("--contexts", type=int, default=400, help="sessions per setting")
     parser.add_argument("--replicates", type=int, default=200, help="resamples of the sessions")
     parser.add_argument("--only", type=int, default=None, help="the first so many settings")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/drive-grid"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/drive/grid"))
     args = parser.parse_args()
     grid = yaml.safe_load(GRID.read_text(encoding="utf-8"))
     args.out.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,10 @@ from mbrl_split.registry import unknown
 class DynamicsSpec:
     """What changes between the turns of a session.
 
+    The defaults follow from sources, not from results: the user walks at the 3 km/h of the ITU's indoor and
+    micro-cellular test environments (reports M.2135 and M.2412); a turn lasts as long as it takes to say a prompt of 64
+    tokens (150 words/min) and to read an answer of 64 (238 words/min, Brysbaert 2019), at .75 words per token.
+
     Attributes:
         correlation: Of the latent (Gaussian) noise level between turns; None: exp(−speed·turn_seconds/decorrelation).
         speed: Of the user, m/s.
@@ -52,8 +56,8 @@ class DynamicsSpec:
     """
 
     correlation: float | None = None
-    speed: float = 0.5
-    turn_seconds: float = 10.0
+    speed: float = 0.83
+    turn_seconds: float = 30.0
     decorrelation: float = 50.0
     marginal: Literal["uniform", "normal"] = "uniform"
     spread: float = 2.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -22,9 +24,9 @@ from mbrl_split.envs.costs import (
 from mbrl_split.errors import BadInput
 from mbrl_split.sessions import CostSpec, DynamicsSpec
 
-SIZE = ModelSize(d=100, d_kv=50, layer_parameters=1_000_000, weight_bytes=2.0, source="made up")
-FAST_MEMORY = Device(flops=1e9, bandwidth=1e15, watts=4.0, memory=1e9, source="made up")
-FAST_COMPUTE = Device(flops=1e18, bandwidth=1e9, watts=4.0, memory=1e9, source="made up")
+SIZE = ModelSize(d=100, d_kv=50, layer_parameters=1_000_000, weight_bytes=2.0)
+FAST_MEMORY = Device(flops=1e9, bandwidth=1e15, watts=4.0, memory=1e9)
+FAST_COMPUTE = Device(flops=1e18, bandwidth=1e9, watts=4.0, memory=1e9)
 
 
 def test_a_layer_computes_or_reads_whichever_is_slower():
@@ -36,7 +38,7 @@ def test_a_layer_computes_or_reads_whichever_is_slower():
 
 
 def test_rates():
-    radio = Radio(1e6, 0.5, 0.8, 3.0, 10.0, 0.0, 0.0, 1.0, 1.0, "made up")
+    radio = Radio(1e6, 0.5, 0.8, 3.0, 10.0, 0.0, 0.0, 1.0, 1.0)
     assert link_rate(radio, 3.0, up=True) == pytest.approx(0.5e6 * 2)  # log2(1 + 3) = 2
     assert link_rate(radio, 0.3, up=False) == pytest.approx(0.8e6 * 2)  # 10 dB more: 3
     assert link_rate(radio, 1e9, up=True) == 3e6  # capped
@@ -105,8 +107,8 @@ def test_deeper_moves_come_down_and_staying_is_free():
 
 def test_with_a_free_link_and_an_idle_server_the_share_is_p_over_l(monkeypatch):
     """The plain scenarios' load term is the limit of the bill."""
-    monkeypatch.setitem(RADIOS, "free", Radio(1e30, 1.0, 1.0, 1e30, 0.0, 0.0, 0.0, 1.0, 1.0, "made up"))
-    monkeypatch.setitem(DEVICES, "instant", Device(1e30, 1e30, 1.0, 1e12, "made up"))
+    monkeypatch.setitem(RADIOS, "free", Radio(1e30, 1.0, 1.0, 1e30, 0.0, 0.0, 0.0, 1.0, 1.0))
+    monkeypatch.setitem(DEVICES, "instant", Device(1e30, 1e30, 1.0, 1e12))
     prices = Prices(CostSpec(radio="free", edge="instant"), DynamicsSpec(), 30, 16)
     p = np.arange(1, 30)
     np.testing.assert_allclose(prices.share(prices.turn(p, p, 10.0, 0.0, 8)), p / 30, rtol=1e-12)
@@ -116,6 +118,13 @@ def test_parameter_counts_of_the_profiles():
     assert 30 * MODELS["smollm2-135m"].layer_parameters + 49152 * 576 + 576 == 134_515_008
     assert 32 * MODELS["llama-2-7b-4bit"].layer_parameters + 2 * 32000 * 4096 + 4096 == 6_738_415_616
     assert 32 * MODELS["mistral-7b-4bit"].layer_parameters + 2 * 32000 * 4096 + 4096 == 7_241_732_096
+
+
+def test_every_number_of_a_profile_has_a_source():
+    for profile in (*DEVICES.values(), *RADIOS.values(), *MODELS.values()):
+        numbers = {f.name for f in dataclasses.fields(profile)} - {"sources"}
+        assert set(profile.sources) == numbers
+        assert all(profile.sources.values())
 
 
 def test_bad_profiles():

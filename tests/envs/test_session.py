@@ -15,6 +15,7 @@ from mbrl_split.channels.doppler import gain_of_scatter
 from mbrl_split.columns import Column
 from mbrl_split.envs import LLMSplit, LLMSplitVector, check_environment
 from mbrl_split.envs.costs import Prices
+from mbrl_split.envs.dynamics import correlation_of
 from mbrl_split.envs.session import SessionVector
 from mbrl_split.scenarios import ChannelSpec
 
@@ -89,7 +90,7 @@ def test_every_turn_by_hand(closed_form):
         energy = 0.5 * price * bill.joules / prices.reference_joules
         share = energy + 0.5 * (bill.seconds - bill.fixed) / prices.reference_seconds
         np.testing.assert_allclose(reward, -3 * info["damage"] + 1 - share, rtol=1e-4)
-        charge = charge - (info["joules"] + 10.0) / 50_000
+        charge = charge - (info["joules"] + s.dynamics.turn_seconds) / 50_000
         before = split
 
 
@@ -159,7 +160,7 @@ def test_knowledge_is_late_and_noisy(closed_form):
         np.testing.assert_allclose(known[t], truth[t - 2], atol=1e-6)
     z = env.reset(seed=5)[0][:, 0]
     assert np.corrcoef(z, env.scenario.context[0].to_unit(env.level(env._current)))[0, 1] == pytest.approx(
-        6 / np.pi * np.arcsin(np.exp(-0.2) / 2), abs=0.03
+        6 / np.pi * np.arcsin(correlation_of(env.dynamics) ** 2 / 2), abs=0.03
     )
     noisy = make(closed_form, n=4000, dynamics={"knowledge_error": 3.0})
     noisy.reset(seed=0)

@@ -15,7 +15,7 @@ from mbrl_split.evaluation.session_problem import EXACT
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 BASE = {"battery_joules": None}
-DRIVE = scenario("drive", dynamics={"speed": 0.3})
+DRIVE = scenario("drive", dynamics={"speed": 0.3, "turn_seconds": 10.0})
 
 
 def damage(X):
