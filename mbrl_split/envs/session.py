@@ -44,9 +44,11 @@ class SessionVector(LLMSplitVector):
                   whose turn, as far as the agent knows the channel, ends before the deadline. Where none does, the
                   quickest that fits is allowed. A forbidden action is answered by the nearest allowed split.
     info          besides ``split``, ``quality``, ``load``: ``seconds`` and its parts ``device_seconds``,
-                  ``uplink_seconds``, ``edge_seconds``, ``downlink_seconds``, ``moving_seconds``; ``joules`` and
-                  ``moving_joules``; ``share``; ``noise`` (the true level of the turn, column's unit); ``allowed``
-                  (whether the action was)
+                  ``uplink_seconds``, ``edge_seconds``, ``downlink_seconds``, ``moving_seconds``, ``fixed_seconds``;
+                  ``first_token_seconds`` (moving and prefill; the rest is decoding); ``joules`` and its parts
+                  ``compute_joules``, ``transmit_joules`` (moving included) and of the latter ``moving_joules``;
+                  ``memory_bytes`` on the device; ``share``; ``noise`` (the true level of the turn, column's unit);
+                  ``allowed`` (whether the action was)
     ============  ===================================================================================================
 
     Args:
@@ -209,8 +211,13 @@ class SessionVector(LLMSplitVector):
             "edge_seconds": bill.edge,
             "downlink_seconds": bill.downlink,
             "moving_seconds": bill.moving,
+            "fixed_seconds": np.full(len(split), bill.fixed),
+            "first_token_seconds": self.prices.first_token(bill, split, self._loads[state["edge"]], state["turn"]),
             "joules": bill.joules,
+            "compute_joules": bill.compute_joules,
+            "transmit_joules": bill.joules - bill.compute_joules,
             "moving_joules": bill.moving_joules,
+            "memory_bytes": self.prices.memory_of(split, state["turn"]),
             "noise": self.level(state),
             "allowed": self.allowed(state)[np.arange(len(split)), np.asarray(action, dtype=np.int64)],
         }

@@ -86,8 +86,15 @@ def test_worked_example():
         bill.device + bill.edge + bill.uplink + bill.downlink + bill.moving + bill.fixed
     )
     assert bill.moving_joules == pytest.approx(1.8 * bill.moving)
+    assert bill.compute_joules == pytest.approx(5.0 * bill.device)
     joules = 5.0 * bill.device + 1.8 * (bill.uplink + bill.moving) + 1.2 * bill.downlink
     assert bill.joules == pytest.approx(joules)
+    prices = Prices(CostSpec(), spec, 30, 16)
+    # until the first token: the move, ten layers of prefill, 64 of the 127 states, 20 layers on the busy server, one
+    # token back, one of the 64 messages
+    first = bill.moving + 10 * prefill + 64 * 576 * 16 / up + 20 * edge_prefill * 5 + (bill.downlink + bill.fixed) / 64
+    assert prices.first_token(bill, 10, 0.8, 2) == pytest.approx(first)
+    assert prices.memory_of(10, 2) == pytest.approx(10 * (2 * parameters + 2 * 192 * 2 * (cached + 128)))
 
 
 def test_deeper_moves_come_down_and_staying_is_free():

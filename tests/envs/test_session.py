@@ -83,6 +83,11 @@ def test_every_turn_by_hand(closed_form):
         bill = prices.turn(split, before, 1 / noise**2, load, t)
         np.testing.assert_allclose(info["seconds"], bill.seconds, rtol=1e-5)
         np.testing.assert_allclose(info["moving_seconds"], bill.moving, rtol=1e-5)
+        parts = ("device", "uplink", "edge", "downlink", "moving", "fixed")
+        np.testing.assert_allclose(sum(info[f"{part}_seconds"] for part in parts), info["seconds"])
+        np.testing.assert_allclose(info["compute_joules"] + info["transmit_joules"], info["joules"])
+        assert (info["first_token_seconds"] < info["seconds"]).all()
+        np.testing.assert_allclose(info["memory_bytes"], prices.memory_of(split, t))
         assert (info["moving_seconds"][split == before] == 0).all()
         X = source.asked[-1][0]
         np.testing.assert_allclose(X, np.column_stack([split, noise, np.full(5, 2.0)]), rtol=1e-5)

@@ -165,8 +165,8 @@ RADIOS: dict[str, Radio] = {
             "most": "3GPP TS 38.214 table 5.1.3.1-2: highest entry for 256-QAM",
             "down_gain_db": "assumption: the station sends with more power than the device",
             "round_trip": "one-way delays measured in a public network, below 7 ms down and up to 18 ms up "
-            "(M. Kottkamp, Rohde & Schwarz, 2022), and some way to the server; only 5 % of mobile users see less than 20 ms "
-            "(arXiv 2507.18834)",
+            "(M. Kottkamp, Rohde & Schwarz, 2022), and some way to the server; only 5 % of mobile users see less "
+            "than 20 ms (arXiv 2507.18834)",
             "overhead": "assumption: scheduling grant, headers, two software stacks",
             "send_watts": _SEND,
             "receive_watts": "assumption",
@@ -210,8 +210,8 @@ RADIOS: dict[str, Radio] = {
             "down": "assumption: the same",
             "most": "IEEE 802.11ac: 256-QAM at rate 5/6, 8·5/6 bit/s/Hz",
             "down_gain_db": "assumption: both ends send alike",
-            "round_trip": "assumption; with the overhead 10 ms, the median of one campus network after tuning (C. Pei et "
-            "al., INFOCOM 2016; over all of that campus half of the packets took more than 20 ms)",
+            "round_trip": "assumption; with the overhead 10 ms, the median of one campus network after tuning "
+            "(C. Pei et al., INFOCOM 2016; over all of that campus half of the packets took more than 20 ms)",
             "overhead": "assumption",
             "send_watts": "assumption",
             "receive_watts": "assumption",

@@ -31,7 +31,8 @@ class Turn:
         moving: Seconds of moving the cache to where the split now is.
         fixed: Seconds of round trips and per-message overhead, the same for every split.
         moving_joules: Energy of the device's radio for that.
-        joules: Energy of the device, moving included.
+        compute_joules: Energy of the device's processor.
+        joules: Energy of the device: processor and radio, moving included.
     """
 
     device: Array
@@ -41,6 +42,7 @@ class Turn:
     moving: Array
     fixed: float
     moving_joules: Array
+    compute_joules: Array
     joules: Array
 
     @property
@@ -101,8 +103,8 @@ class Prices:
         self.fixed = answer * (self.radio.round_trip + self.radio.overhead)
         self._hidden_bits = float((prompt + answer - 1) * self.size.d * costs.bits)
         self._token_bits = float(answer * TOKEN_BITS)
-        self._layer_device = self._of_a_layer(self.device)
-        self._layer_edge = self._of_a_layer(self.edge)
+        self._prefill_device, self._layer_device = self._of_a_layer(self.device)
+        self._prefill_edge, self._layer_edge = self._of_a_layer(self.edge)
         # Independent requests leave no cache behind: nothing moves.
         self._moving_bits = cache_bits(self.size, 1.0, self.tokens if dynamics.session else 0 * self.tokens, costs.bits)
         self.reference_seconds = float(n_layers * self._layer_device[turns // 2])
@@ -116,12 +118,13 @@ class Prices:
                 f"{self.memory:.3g} granted on the device"
             )
 
-    def _of_a_layer(self, device: Device) -> Array:
-        """Seconds of one layer in a whole turn, prefill and decoding, for each turn."""
+    def _of_a_layer(self, device: Device) -> tuple[Array, Array]:
+        """Seconds of one layer for each turn: of its prefill, and of the whole of it, decoding included."""
         prompt, answer = self.dynamics.prompt_tokens, self.dynamics.answer_tokens
         prefill = layer_seconds(device, self.size, prompt, self.tokens + prompt / 2)
         decode = layer_seconds(device, self.size, 1, self.tokens + prompt + answer / 2)
-        return np.asarray(prefill * (prompt > 0) + (answer - 1) * decode)
+        prefill = np.asarray(prefill * (prompt > 0))
+        return prefill, np.asarray(prefill + (answer - 1) * decode)
 
     def turn(self, split: ArrayLike, before: ArrayLike, snr: ArrayLike, load: ArrayLike, turn: ArrayLike) -> Turn:
         """The bill of turns; the arguments broadcast.
@@ -142,13 +145,22 @@ class Prices:
         device = p * self._layer_device[t]
         uplink, downlink = self._hidden_bits / up, self._token_bits / down
         edge = queued((self.n_layers - p) * self._layer_edge[t], load)
-        joules = (
-            device * self.device.watts
-            + uplink * self.radio.send_watts
-            + downlink * self.radio.receive_watts
-            + moving_joules
-        )
-        return Turn(device, uplink, downlink, edge, moving, self.fixed, moving_joules, joules)
+        compute_joules = device * self.device.watts
+        joules = compute_joules + uplink * self.radio.send_watts + downlink * self.radio.receive_watts + moving_joules
+        return Turn(device, uplink, downlink, edge, moving, self.fixed, moving_joules, compute_joules, joules)
+
+    def first_token(self, bill: Turn, split: ArrayLike, load: ArrayLike, turn: ArrayLike) -> Array:
+        """Seconds of a bill until the first answer token arrives: moving, then the prefill; the rest is decoding."""
+        p, t = np.asarray(split), np.asarray(turn)
+        prompt, answer = self.dynamics.prompt_tokens, self.dynamics.answer_tokens
+        sent = prompt / max(1, prompt + answer - 1)  # of the turn's hidden states
+        edge = queued((self.n_layers - p) * self._prefill_edge[t], load)
+        prefill = p * self._prefill_device[t] + bill.uplink * sent + edge
+        return np.asarray(bill.moving + prefill + (bill.downlink + bill.fixed) / answer)
+
+    def memory_of(self, split: ArrayLike, turn: ArrayLike) -> Array:
+        """Bytes of weights and cache on the device at the end of a turn."""
+        return np.asarray(np.asarray(split) * self._layer_bytes[np.asarray(turn)])
 
     def share(self, bill: Turn, price: ArrayLike = 1.0) -> Array:
         """The share of the load term that a turn takes, at a price of a joule (1 at full charge)."""
@@ -158,4 +170,4 @@ class Prices:
 
     def fits(self, split: ArrayLike, turn: ArrayLike) -> NDArray[np.bool_]:
         """Whether weights and cache of p layers fit the device through a turn."""
-        return np.asarray(np.asarray(split) * self._layer_bytes[np.asarray(turn)] <= self.memory)
+        return np.asarray(self.memory_of(split, turn) <= self.memory)
