@@ -134,7 +134,8 @@ def measure(
     opened = open_store(store)
     try:
         with _cluster(dask):
-            measure_plan(plan, opened, jobs=jobs, shard=_shard(shard) or (0, 1), progress=print_progress())
+            part = _shard(shard) or (0, 1)
+            measure_plan(plan, opened, jobs=-1 if dask else jobs, shard=part, progress=print_progress())
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on with the cells that are missing", file=sys.stderr)
         raise SystemExit(130) from None
@@ -194,6 +195,7 @@ def bench_run(
     seeds: int | None = None,
     store: Path | None = None,
     set: Assignments = (),
+    dask: str | None = None,
 ) -> None:
     """Run a suite, or what is left of it, and write its report.
 
@@ -206,6 +208,7 @@ def bench_run(
         seeds: Run this many seeds instead of the suite's.
         store: Where finished measurements live; default in the output folder.
         set: KEY=VALUE overrides of the suite, or LABEL.KEY=VALUE of one algorithm.
+        dask: Address of a Dask scheduler that takes the runs instead of local processes.
     """
     from mbrl_split.bench import load_suite, run_suite, select
     from mbrl_split.bench.outcome import conclude
@@ -216,7 +219,8 @@ def bench_run(
     chosen = select(loaded, only, _shard(shard))
     command = "mbrl-split bench run " + str(suite) + "".join(f" --set {a}" for a in assignments)
     try:
-        failed = run_suite(loaded, target, chosen, jobs=jobs, store=store)
+        with _cluster(dask):
+            failed = run_suite(loaded, target, chosen, jobs=-1 if dask else jobs, store=store)
     except KeyboardInterrupt:
         print(f"\ninterrupted; the same command goes on where it stopped (finished runs: {target})", file=sys.stderr)
         raise SystemExit(130) from None
@@ -331,9 +335,16 @@ def _cluster(address: str | None) -> Iterator[None]:
         yield
         return
     import joblib
-    from distributed import Client
 
-    with Client(address), joblib.parallel_config(backend="dask"):
+    try:
+        from distributed import Client
+    except ImportError:
+        raise BadInput("--dask needs the package distributed (pip install 'mbrl-split[cluster]')") from None
+    try:
+        client = Client(address, timeout=5)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"no Dask scheduler answers at {address}: {str(error).splitlines()[0]}") from None
+    with client, joblib.parallel_config(backend="dask"):
         yield
 
 

@@ -63,12 +63,14 @@ def select(suite: Suite, only: str | None = None, shard: tuple[int, int] | None 
 def run_suite(suite: Suite, out: Path, cells: list[Cell], *, jobs: int = 1, store: Path | None = None) -> list[Outcome]:
     """Run what is not finished yet; returns the runs that did not end well.
 
-    Each run is one call in a process of its own with one torch thread, so results do not depend on ``jobs``.
+    Each run is one call in a process of its own with one torch thread, so results do not depend on ``jobs``. With −1
+    they go to all workers of the joblib backend; on a cluster ``out`` and ``store`` lie where every worker sees them.
     """
-    if jobs < 1:
-        raise BadInput(f"--jobs is at least 1, not {jobs}")
+    if jobs < 1 and jobs != -1:
+        raise BadInput(f"--jobs is at least 1, or -1 for all workers, not {jobs}")
+    out = out.resolve()  # a worker may stand elsewhere
     prepare(out)
-    store_path = store or out / "measurements.sqlite"
+    store_path = store.resolve() if store is not None else out / "measurements.sqlite"
     open_store(store_path)  # made once, here, and complained about here
     folders = out / "runs"
     waiting = [c for c in cells if not (folders / c.folder / "DONE").exists()]
@@ -79,7 +81,7 @@ def run_suite(suite: Suite, out: Path, cells: list[Cell], *, jobs: int = 1, stor
         calls = (delayed(run_cell)(c, folders / c.folder, suite.baselines, store_path) for c in waiting)
         outcomes: Iterable[Outcome] = (
             Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
-            if jobs > 1
+            if jobs != 1
             else (run_cell(c, folders / c.folder, suite.baselines, store_path) for c in waiting)
         )
         for outcome in outcomes:

@@ -14,6 +14,7 @@ import datetime
 import os
 import platform
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -178,7 +179,7 @@ def measure(
     Args:
         plan: What to measure.
         store: Where finished cells live; it is opened anew by each process.
-        jobs: Processes, of one torch thread each; 1 measures in this one.
+        jobs: Processes, of one torch thread each; 1 measures in this one, −1 in all workers of the joblib backend.
         shard: (i, n): only the i-th of n equal shares of the cells, i = 0 … n−1.
         progress: Told after each finished cell.
 
@@ -191,8 +192,8 @@ def measure(
     i, n = shard
     if not 0 <= i < n:
         raise BadInput(f"shard {i}/{n} does not exist: 0/{n} … {n - 1}/{n} do" if n > 0 else f"no shard of {n}")
-    if jobs < 1:
-        raise BadInput(f"jobs is at least 1, not {jobs}")
+    if jobs < 1 and jobs != -1:
+        raise BadInput(f"jobs is at least 1, or -1 for all workers, not {jobs}")
     oracle = _oracle(plan)
     # The slow cells (few layers on the device, a long suffix) go first, so that no process is left with one at the end.
     share = check_rows(plan.cells(oracle.model.n_layers), oracle.columns)[i::n]
@@ -306,7 +307,7 @@ class _Clock:
 
 def _done(plan: Plan, store: Store, waiting: Sequence[NDArray[np.float64]], jobs: int) -> Iterator[NDArray[np.float64]]:
     """Measure the cells, and yield each as it is finished."""
-    if jobs == 1 or len(waiting) < 2:
+    if jobs == 1 or not waiting:
         for row in waiting:
             yield _measure_cell(plan, store, row)
         return
@@ -319,9 +320,14 @@ def _done(plan: Plan, store: Store, waiting: Sequence[NDArray[np.float64]], jobs
 
 
 def _measure_cell(plan: Plan, store: Store, row: NDArray[np.float64]) -> NDArray[np.float64]:
-    ledger = Ledger(_oracle(plan), store)
-    ledger.measure(row[None], seeds=[plan.seed], tokens=plan.tokens, draws=plan.draws, purpose="table")
+    with _ONE_AT_A_TIME:
+        ledger = Ledger(_oracle(plan), store)
+        ledger.measure(row[None], seeds=[plan.seed], tokens=plan.tokens, draws=plan.draws, purpose="table")
     return row
+
+
+_ONE_AT_A_TIME = threading.Lock()
+"""A worker of a cluster may have several threads, and they share the model and torch's number of threads."""
 
 
 @lru_cache(maxsize=1)

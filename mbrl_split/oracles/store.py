@@ -167,7 +167,8 @@ class SqliteStore(Store):
     def _connection(self) -> sqlite3.Connection:
         # A connection must not cross a fork, so each process opens its own.
         if self._link is None or self._pid != os.getpid():
-            link = sqlite3.connect(self.path, timeout=60.0, isolation_level=None)
+            # A cluster's worker unpickles a store in one thread and uses it in another; sqlite itself serialises calls.
+            link = sqlite3.connect(self.path, timeout=60.0, isolation_level=None, check_same_thread=False)
             # The switch to WAL is the one statement that the busy timeout does not cover when two processes race.
             for attempt in range(200):
                 try:
