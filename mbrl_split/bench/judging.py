@@ -57,6 +57,11 @@ class Judged:
             "regret_unit": "headroom" if p.regret_of(p.optimal).trusted else "reward",
             "contexts": len(p.context),
             "table": self.table.identity,
+            "protocol": {
+                "One true evaluation": f"{self.scenario.tokens:,} scored tokens in {self.scenario.windows} windows of "
+                f"{self.scenario.window}, text {self.scenario.text!r}",
+                "Perplexity of the judge": self.table.protocol,
+            },
             "landscape": self._landscape(),
         }
 

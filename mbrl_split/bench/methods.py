@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mbrl_split.agents import Agent
 from mbrl_split.bench.base import Checkpoint, Method, Policy, Task
@@ -15,10 +16,18 @@ from mbrl_split.bench.suite import Algorithm
 from mbrl_split.envs import LLMSplitVector, OracleSource
 from mbrl_split.errors import BadInput, BudgetExhausted
 from mbrl_split.evaluation import agent_policy
-from mbrl_split.refresh import Acquisition, RefreshSchedule, design_pool, sobol_design
+from mbrl_split.refresh import Acquisition, Fidelity, RefreshSchedule, clarity, design_pool, sobol_design
 from mbrl_split.registry import ACQUISITIONS, AGENTS, SCHEDULES, SURROGATES
 from mbrl_split.surrogates import Surrogate, TabulatedSurrogate
-from mbrl_split.training import ArgmaxPolicy, ModelBasedTrainer, RunLogger, TruthTrainer, lesson, objective_of
+from mbrl_split.training import (
+    ArgmaxPolicy,
+    ModelBasedTrainer,
+    RunLogger,
+    TruthTrainer,
+    lesson,
+    measure_parts,
+    objective_of,
+)
 
 ORACLE = "oracle"
 ARGMAX = "argmax"
@@ -40,7 +49,7 @@ class AgentMethod(Method):
         settings: Settings by part; ``trainer`` may hold ``num_envs``, ``initial_design``, ``chunk_steps``,
             ``source_mode``, ``kappa``; for argmax and planner ``rounds`` and
             ``pool_contexts``; for the planner ``dynamics`` (``"given"`` or
-            ``"estimated"``) and ``sessions``.
+            ``"estimated"``) and ``sessions``. ``fidelity`` holds the fields of :class:`~mbrl_split.refresh.Fidelity`.
     """
 
     agent: str
@@ -94,6 +103,7 @@ class AgentMethod(Method):
             self._acquisition(),
             task.ledger,
             total_steps=task.env_steps,
+            fidelity=self._fidelity(),
             seed=task.seed,
             logger=RunLogger(task.folder),
             **settings,
@@ -112,29 +122,38 @@ class AgentMethod(Method):
         objective = objective_of(env)
         acquisition = self._acquisition() if objective is None else self._acquisition().bind(objective)
         rng = task.rng(2)
-        first = self._trainer.get("initial_design", 32)
+        fidelity = self._fidelity()
+        if fidelity.parts > 1 and objective is None:
+            raise BadInput("a measurement in parts needs the reward of a layer split")
+
+        def undecided(X: NDArray[np.float64]) -> NDArray[np.bool_]:
+            assert objective is not None
+            rows = task.ledger.rows()
+            last = np.arange(len(rows)) >= len(rows) - len(X)
+            surrogate.update(**lesson(surrogate, rows.take(last)))
+            return clarity(X, surrogate, objective, rng) < fidelity.confidence
+
         rounds = self._trainer.get("rounds", 8)
-        X = sobol_design(task.columns, first, rng)
+        X = sobol_design(task.columns, self._trainer.get("initial_design", 32), rng)
         for turn in range(rounds + 1):
-            seeds = rng.integers(0, 2**31, len(X))
-            n = len(X)
-            while n and task.ledger.charge_of(X[:n], seeds=seeds[:n]) > task.ledger.remaining:
-                n -= 1
-            if n == 0:
+            # Of the first rows nobody knows yet what is clear.
+            size = fidelity if turn else replace(fidelity, parts=1)
+            paid = [len(rows) for rows, _ in measure_parts(task.ledger, X, rng, size, undecided)]
+            if not paid:
                 if turn == 0:
                     raise BudgetExhausted(
                         f"the budget of {task.ledger.budget:g} true evaluations allows no row to begin with"
                     )
                 return
-            task.ledger.measure(X[:n], seeds=seeds[:n])
-            rows = task.ledger.rows()
-            surrogate.fit(**lesson(surrogate, rows), columns=task.columns)
+            surrogate.fit(**lesson(surrogate, task.ledger.rows()), columns=task.columns)
             yield Checkpoint(policy_of(surrogate))
-            if n < len(X) or turn == rounds or not np.isfinite(task.ledger.remaining):
+            if paid[0] < len(X) or turn == rounds or not np.isfinite(task.ledger.remaining):
                 return
             pool = design_pool(task.columns, self._trainer.get("pool_contexts", 256), rng)
-            size = max(1, int(np.ceil(task.ledger.remaining / (rounds - turn))))
-            X = pool[acquisition.select(pool, surrogate, size, rng)]
+            n = fidelity.rows(
+                np.ceil(task.ledger.remaining / (rounds - turn)), task.ledger.oracle.tokens_per_evaluation
+            )
+            X = pool[acquisition.select(pool, surrogate, n, rng)]
 
     def _reader(self, task: Task) -> Callable[[Surrogate], Policy]:
         """How a fitted surrogate becomes a policy."""
@@ -169,6 +188,9 @@ class AgentMethod(Method):
             seed=int(task.rng(4).integers(2**31)), **self.settings.get("source", {})
         )
         return made
+
+    def _fidelity(self) -> Fidelity:
+        return Fidelity.of(self.settings.get("fidelity", {}))
 
     def _schedule(self) -> RefreshSchedule:
         made: RefreshSchedule = _make(SCHEDULES, self.schedule or "never")(**self.settings.get("schedule", {}))

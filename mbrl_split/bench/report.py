@@ -18,8 +18,8 @@ from mbrl_split.bench.results import write_text
 HEADS = ("method", "regret", "95 % interval", "worst seed", "true evaluations", "seconds of truth", "training seconds")
 SHORT_HEADS = ("method", "regret", "95 % CI", "worst", "truths", "truth s", "train s")  # 80 columns hold these
 PROTOCOL = (
-    "One true evaluation is 1,024 scored tokens: 8 windows of 129 tokens (the first is context, no BOS token), one "
-    "channel draw per window, in one batch on one thread. NLL is capped at ln(vocabulary) per window. Each clean "
+    "One true evaluation is the NLL of a scenario's number of scored tokens, in windows of which the first token is "
+    "context, with one channel draw per window, in one batch on one thread. Each clean "
     "reference window is charged once. Policies are judged on other documents and other channel seeds than they "
     "learnt from; judging is declared, not charged. Regret is the optimum minus what the policy earns, in units of "
     "the contextual headroom (optimum minus the best fixed split): 0 is optimal, 1 is no better than always cutting "
@@ -181,6 +181,7 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, scenario: str, model
             f"Contextual headroom {reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f} reward per step; "
             f"optimum {reference['optimal']:.3f}, best fixed split ({reference['best_fixed_split']}) "
             f"{reference['best_fixed']:.3f}; {reference['contexts']:,} held-out contexts.",
+            *(f"{who}: {reference['protocol'][who]}." for who in reference.get("protocol", ())),
             *failures,
         ],
     }

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from mbrl_split.errors import BadInput
+from mbrl_split.refresh import Fidelity
 from mbrl_split.registry import unknown
 from mbrl_split.scenarios import scenario
 
@@ -39,7 +40,8 @@ class Algorithm:
         env_steps: Environment steps of a learning agent.
         scenarios: In which of the suite's scenarios the row runs; default all. Rows for different scenarios may share a
             label.
-        settings: Settings by part: ``agent``, ``source``, ``schedule``, ``acquisition``, ``trainer``, ``baseline``.
+        settings: Settings by part: ``agent``, ``source``, ``schedule``, ``acquisition``, ``fidelity``, ``trainer``,
+            ``baseline``.
     """
 
     algorithm: str
@@ -221,6 +223,10 @@ def _check(suite: Suite) -> None:
                 raise BadInput(f"{suite.path}: {row.algorithm}: {unknown('scenario of the suite', name, d.scenarios)}")
         if row.algorithm in EXACT:
             continue
+        try:
+            Fidelity.of(row.settings.get("fidelity", {}))
+        except BadInput as error:
+            raise BadInput(f"{suite.path}: {row.algorithm}: {error}") from None
         if row.baseline is not None:
             if not (suite.baselines / f"{row.baseline}.py").is_file():
                 known = [p.stem for p in suite.baselines.glob("*.py")]
