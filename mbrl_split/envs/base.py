@@ -443,6 +443,10 @@ def _words(c: Column) -> str:
 def _masked(told: dict[str, NDArray[Any]], mask: NDArray[np.bool_]) -> dict[str, Any]:
     """Gymnasium's form of vector information: each array with its mask ``_name``, zero where the mask is False."""
     info: dict[str, Any] = {}
+    if mask.all():
+        for name, values in told.items():
+            info[name], info[f"_{name}"] = values.copy(), mask.copy()
+        return info
     for name, values in told.items():
         kept = mask.reshape(-1, *[1] * (values.ndim - 1))
         info[name] = np.where(kept, values, np.zeros((), values.dtype))

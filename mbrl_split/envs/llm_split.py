@@ -10,12 +10,12 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.envs import rules
-from mbrl_split.envs.base import Array, CostlyEnv, State
+from mbrl_split.envs.base import Array, CostlyEnv, State, ask
 from mbrl_split.envs.built_in import resolve_source
 from mbrl_split.envs.draws import Draws
 from mbrl_split.envs.single import Single
 from mbrl_split.envs.source import Source
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import BadInput, Refused
 from mbrl_split.scenarios import Scenario
 from mbrl_split.scenarios import scenario as named_scenario
 
@@ -180,6 +180,31 @@ class LLMSplitVector(CostlyEnv):
     def settings(self) -> dict[str, Any]:
         """The whole scenario, and L."""
         return {"scenario": dataclasses.asdict(self.scenario), "n_layers": self.n_layers}
+
+    def relabel(
+        self, obs: ArrayLike, actions: ArrayLike, next_obs: ArrayLike, *, source: Source | None = None
+    ) -> Array:
+        """The rewards of stored transitions as another source would have given them, shape (n,).
+
+        The successor's observation holds the split and the context that were measured, the observation the reference
+        damage, each to single precision. A reference damage stays what the agent saw at the time.
+
+        Args:
+            obs: What was acted on, (n, …).
+            actions: Not needed: the successor shows where they led.
+            next_obs: The real successors, (n, …).
+            source: Who answers now; default the environment's. With ``mode="sample"`` all rows see one posterior draw.
+
+        Raises:
+            Refused: The source is the truth: the past is not paid for again.
+        """
+        source = self.source if source is None else source
+        if source.version == 0:
+            raise Refused("stored transitions are relabelled by a surrogate, never by paying for the truth again")
+        split, context, reference = rules.unobserve(self.scenario, self.n_layers, obs, next_obs)
+        X = rules.queries(split, context)
+        damage = ask(source, X, np.zeros(len(X), dtype=np.int64))
+        return rules.compose_reward(damage, split, self.n_layers, self.scenario.reward, reference)
 
     def _observation_space(self) -> spaces.Box:
         return rules.observation_space(self.scenario)

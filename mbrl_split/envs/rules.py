@@ -144,6 +144,32 @@ def observe(
     return seen.astype(np.float32)
 
 
+def unobserve(
+    scenario: Scenario, n_layers: int, obs: ArrayLike, next_obs: ArrayLike
+) -> tuple[NDArray[np.int64], Array, Array]:
+    """What a transition measured, read back from :func:`observe` before and after it, to single precision.
+
+    Args:
+        scenario: The decision problem.
+        n_layers: L.
+        obs: Before the move, (n, c + 1) or (n, c + 2).
+        next_obs: After it, the same shape.
+
+    Returns:
+        The split after the move (n,), the context there (n, c), and the reference damage (n,), 0 where it is "clean".
+    """
+    before, after = np.asarray(obs, dtype=np.float64), np.asarray(next_obs, dtype=np.float64)
+    c = len(scenario.context)
+    context = [
+        np.clip(column.from_unit(after[:, j]), column.low, column.high) for j, column in enumerate(scenario.context)
+    ]
+    split = scenario.columns(n_layers)[0].from_unit(after[:, c]).astype(np.int64)
+    reference = np.zeros(len(after))
+    if scenario.reference == "start":
+        reference = before[:, c + 1] / (1.0 - np.abs(before[:, c + 1]))
+    return split, np.stack(context, axis=1) if context else np.empty((len(after), 0)), reference
+
+
 def from_uniform(column: Column, u: ArrayLike) -> Array:
     """Numbers uniform in [0, 1) to values uniform along the column's scale (every integer of an ordinal alike)."""
     if column.scale == "ordinal":

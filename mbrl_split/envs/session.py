@@ -64,6 +64,9 @@ class SessionVector(LLMSplitVector):
             channel, or a profile is unknown.
     """
 
+    # What a turn costs and measures is partly hidden from the observation: stored rewards are forgotten, not given anew.
+    relabel = None  # type: ignore[assignment]
+
     def __init__(
         self,
         num_envs: int = 1,
@@ -98,6 +101,7 @@ class SessionVector(LLMSplitVector):
         # Asked several times in a step; keyed by identity, which is safe as states are replaced and never changed.
         self._allowed_memo: tuple[State, NDArray[np.bool_]] | None = None
         self._turn_memo: tuple[State, NDArray[Any], Splits, Turn, Array] | None = None
+        self._level_memo: tuple[State, Array] | None = None
 
     @property
     def dynamics(self) -> DynamicsSpec:
@@ -230,11 +234,11 @@ class SessionVector(LLMSplitVector):
 
     def level(self, state: State, delay: int = 0) -> Array:
         """The true noise (or mean SNR), in the column's unit, (n,); ``delay`` turns ago."""
-        column = self.scenario.context[self._level]
-        if self._trace is None:
-            return dynamics.level_of(state["latent"][:, delay], column, self.dynamics)
-        snr = self._trace[(state["place"] - delay) % len(self._trace)]
-        return np.asarray(np.clip(snr if self._is_snr else 10 ** (-snr / 20), column.low, column.high))
+        if delay == 0:
+            if self._level_memo is None or self._level_memo[0] is not state:
+                self._level_memo = (state, self._level_at(state, 0))
+            return self._level_memo[1]
+        return self._level_at(state, delay)
 
     def known_level(self, state: State) -> Array:
         """What the agent knows of it: late and with an error in dB, cut to the column's range, (n,)."""
@@ -273,6 +277,13 @@ class SessionVector(LLMSplitVector):
         assert self.scenario.dynamics is not None
         size = len(self.scenario.context) + 4 + self.scenario.dynamics.sees_gain
         return spaces.Box(np.zeros(size, np.float32), np.ones(size, np.float32), dtype=np.float32)
+
+    def _level_at(self, state: State, delay: int) -> Array:
+        column = self.scenario.context[self._level]
+        if self._trace is None:
+            return dynamics.level_of(state["latent"][:, delay], column, self.dynamics)
+        snr = self._trace[(state["place"] - delay) % len(self._trace)]
+        return np.asarray(np.clip(snr if self._is_snr else 10 ** (-snr / 20), column.low, column.high))
 
     def _snr(self, level: Array) -> Array:
         return snr_of_level(self.scenario, level)

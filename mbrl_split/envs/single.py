@@ -49,6 +49,11 @@ class Single(gym.Env[NDArray[np.float32], Any], Generic[V]):
         """What the columns of a query mean."""
         return self.batch.columns
 
+    @property
+    def relabel(self) -> Any:
+        """The batch's method of that name, or None: rewards of stored transitions, by the present source."""
+        return getattr(self.batch, "relabel", None)
+
     def set_source(self, source: Source) -> None:
         """Let another source answer from the next step on."""
         self.batch.set_source(source)
