@@ -9,6 +9,7 @@ from mbrl_split.refresh.base import Acquisition, RefreshDecision, RefreshSchedul
 from mbrl_split.refresh.decisive import UCB, Disagreement, Thompson, TopTwo
 from mbrl_split.refresh.design import cross, design_pool, random_design, sobol_design
 from mbrl_split.refresh.detectors import cusum, page_hinkley
+from mbrl_split.refresh.fidelity import Fidelity, clarity
 from mbrl_split.refresh.integrated import IntegratedVariance
 from mbrl_split.refresh.named import cost_aware, diverse
 from mbrl_split.refresh.objective import Objective
@@ -26,6 +27,7 @@ __all__ = [
     "Diverse",
     "Doubling",
     "ErrorTriggered",
+    "Fidelity",
     "FixedInterval",
     "Geometric",
     "IntegratedVariance",
@@ -44,6 +46,7 @@ __all__ = [
     "UncertaintyTriggered",
     "ValueOfInformation",
     "Where",
+    "clarity",
     "cost_aware",
     "cross",
     "cusum",

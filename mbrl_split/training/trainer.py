@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import Any, Literal
 
@@ -16,9 +18,11 @@ from mbrl_split.errors import BadInput, BudgetExhausted
 from mbrl_split.oracles import Ledger, Measurement
 from mbrl_split.refresh import (
     Acquisition,
+    Fidelity,
     Objective,
     RefreshSchedule,
     RefreshState,
+    clarity,
     design_pool,
     random_design,
     sobol_design,
@@ -28,6 +32,7 @@ from mbrl_split.training.checkpoint import Checkpoints
 from mbrl_split.training.chunk import Snapshot, costly, learn_chunk, take_hold
 from mbrl_split.training.lesson import lesson
 from mbrl_split.training.log import Logger, NullLogger
+from mbrl_split.training.measuring import measure_parts
 from mbrl_split.training.objective import objective_of
 from mbrl_split.training.progress import progress
 from mbrl_split.training.visited import Visited
@@ -38,7 +43,7 @@ PURPOSES = ("initial", "refresh", "audit")
 """What the loop pays for. The surrogate learns from these rows of the ledger and from nothing else."""
 
 # One generator per consumer: drawing more in one place moves nothing in another.
-CONSUMERS = ("design", "pool", "select", "measure", "audit", "gain")
+CONSUMERS = ("design", "pool", "select", "measure", "audit", "gain", "clarity")
 
 _GAIN_CONTEXTS, _GAIN_DRAWS = 64, 64
 
@@ -65,6 +70,7 @@ class ModelBasedTrainer:
         total_steps: Environment steps, summed over sub-environments.
         initial_design: How many rows to measure at the start, or the rows themselves, shape (n, d).
         design: How the initial rows are spread.
+        fidelity: How much truth a row of a refresh gets; initial rows get one part of it, audits the declared size.
         seed: Everything random in the loop follows from it; the agent and the surrogate have seeds of their own.
         source_mode: What the agent learns from: the surrogate's mean, a pessimistic bound, or posterior draws.
         kappa: Width of the pessimistic bound, in epistemic standard deviations.
@@ -114,6 +120,7 @@ class ModelBasedTrainer:
         total_steps: int,
         initial_design: int | ArrayLike = 32,
         design: Literal["sobol", "random"] = "sobol",
+        fidelity: Fidelity | None = None,
         seed: int = 0,
         source_mode: Literal["mean", "lcb", "sample"] = "mean",
         kappa: float = 1.0,
@@ -135,6 +142,9 @@ class ModelBasedTrainer:
         self.schedule = schedule
         self.objective = objective or objective_of(env)
         self.acquisition = acquisition if self.objective is None else acquisition.bind(self.objective)
+        self.fidelity = fidelity or Fidelity()
+        if self.fidelity.parts > 1 and self.objective is None:
+            raise BadInput("a measurement in parts needs to know the reward: pass objective=Objective(...)")
         self.total_steps, self.chunk_steps = total_steps, chunk_steps or max(1, total_steps // 50)
         self.initial_design, self.design, self.pool_contexts = initial_design, design, pool_contexts
         self.source = SurrogateSource(surrogate, self.columns, source_mode, kappa)
@@ -155,6 +165,7 @@ class ModelBasedTrainer:
             "seed": seed,
             "source_mode": source_mode,
             "kappa": kappa,
+            "fidelity": self.fidelity.config(),
             "schedule": {"name": type(schedule).__name__, **schedule.config()},
             "acquisition": {"name": type(acquisition).__name__, **acquisition.config()},
         }
@@ -177,6 +188,10 @@ class ModelBasedTrainer:
         costly(self.env).set_source(self.visited)
         if not (resume and self._restore()):
             self._begin()
+        relabel = getattr(costly(self.env), "relabel", None)
+        if relabel is not None and hasattr(self.agent, "relabel"):
+            # Past the memory of what was visited: a replayed transition is no new visit.
+            self.agent.relabel = partial(relabel, source=self.source)
         while self.step < self.total_steps:
             border = self.step + self.chunk_steps
             self.step = learn_chunk(
@@ -210,7 +225,8 @@ class ModelBasedTrainer:
         self.logger.log("decision", self.step, n=decision.n, reason=decision.reason, spent=self.ledger.spent)
         if decision.n > 0:
             pool = self._pool()
-            picked = self.acquisition.select(pool, self.surrogate, decision.n, self.rng["select"])
+            n = self.fidelity.rows(decision.n, self.ledger.oracle.tokens_per_evaluation)
+            picked = self.acquisition.select(pool, self.surrogate, n, self.rng["select"])
             if self._pay(pool[picked], "refresh") is None:
                 self.logger.log("refresh", self.step, rows=0, reason="the budget allows no further row")
                 return
@@ -237,32 +253,32 @@ class ModelBasedTrainer:
 
     def _pay(self, X: Array, purpose: str) -> Measurement | None:
         """Measure the rows, or the first of them that the budget still allows; None if it allows none."""
-        seeds = self.rng["measure"].integers(0, 2**31, len(X))
-        n = self._allowed(X, seeds)
-        if n < len(X):
-            self.logger.log("budget", self.step, asked=len(X), allowed=n, remaining=self.ledger.remaining)
-        if n == 0:
-            return None
-        found = self.ledger.measure(X[:n], seeds=seeds[:n], purpose=purpose)
-        self._log_truth(X[:n], found, purpose)
-        return found
+        fidelity = self.fidelity
+        if purpose == "audit":  # the schedule's thresholds are in standard deviations of the declared size
+            fidelity = Fidelity()
+        elif self.learnt == 0:  # nobody knows yet what is clear
+            fidelity = replace(fidelity, parts=1)
+        found: list[Measurement] = []
+        parts = measure_parts(self.ledger, X, self.rng["measure"], fidelity, self._undecided, purpose=purpose)
+        for rows, measured in parts:
+            if not found and len(rows) < len(X):
+                self.logger.log("budget", self.step, asked=len(X), allowed=len(rows), remaining=self.ledger.remaining)
+            self._log_truth(rows, measured, purpose)
+            found.append(measured)
+        return Measurement.concatenate(found) if found else None
 
-    def _allowed(self, X: Array, seeds: NDArray[np.int64]) -> int:
-        """The most rows, from the first on, whose charge fits in what remains (clean references are charged too)."""
-        low, high = 0, len(X)
-        while low < high:
-            n = (low + high + 1) // 2
-            # The same hair that the ledger forgives.
-            fits = self.ledger.charge_of(X[:n], seeds=seeds[:n]) <= self.ledger.remaining * (1 + 1e-12)
-            low, high = (n, high) if fits else (low, n - 1)
-        return low
+    def _undecided(self, X: Array) -> NDArray[np.bool_]:
+        """Which rows deserve another part, after what was measured is learnt."""
+        assert self.objective is not None
+        self._learn(refit=False)
+        return clarity(X, self.surrogate, self.objective, self.rng["clarity"]) < self.fidelity.confidence
 
     def _learn(self, *, refit: bool) -> None:
         """Teach the surrogate every row that was paid for: from scratch, or those that are new to it."""
         rows = self.ledger.rows(PURPOSES)
         if refit or self.learnt == 0:
             self.surrogate.fit(**lesson(self.surrogate, rows), columns=self.columns)
-        else:
+        elif len(rows) > self.learnt:
             self.surrogate.update(**lesson(self.surrogate, rows.take(np.arange(len(rows)) >= self.learnt)))
         self.learnt = len(rows)
         self.source.replace(self.surrogate)

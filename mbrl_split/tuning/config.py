@@ -13,6 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from mbrl_split.errors import BadInput
+from mbrl_split.refresh import Fidelity
 from mbrl_split.registry import ACQUISITIONS, AGENTS, SCHEDULES, SURROGATES, Registry, unknown
 from mbrl_split.scenarios import scenario
 
@@ -64,6 +65,7 @@ class Space:
         schedule: When to pay; agents that are trained only.
         acquisition: For which rows.
         trainer: Settings of the loop: ``initial_design``, ``rounds``, ``chunk_steps``, …
+        fidelity: How much truth a row gets: fields of :class:`~mbrl_split.refresh.Fidelity`.
         budget: True evaluations at most.
         env_steps: Environment steps of a learning agent.
     """
@@ -73,6 +75,7 @@ class Space:
     schedule: Members = field(default_factory=dict)
     acquisition: Members = field(default_factory=lambda: {"random": None})
     trainer: Settings = field(default_factory=dict)
+    fidelity: Settings = field(default_factory=dict)
     budget: Value = 100
     env_steps: Value = 60_000
 
@@ -233,6 +236,9 @@ def _check(data: TuneData, where: str) -> None:
         "schedule": SCHEDULES,
         "acquisition": ACQUISITIONS,
     }
+    sizes = [f.name for f in dataclasses.fields(Fidelity)]
+    for name in space.fidelity:
+        need(name in sizes, f"space.fidelity: {unknown('setting', name, sizes)}")
     owner: dict[str, str] = {}
     for part, members in space.parts.items():
         for name, settings in members.items():

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def suggest(trial: BaseTrial, space: Space) -> Row:
     """The configuration that a trial chooses.
 
-    Parameters are called ``source``, ``schedule``, ``acquisition``, ``fixed.every``, ``trainer.rounds``, ``budget``; a
-    member's settings are asked for only when the member was chosen.
+    Parameters are called ``source``, ``schedule``, ``acquisition``, ``fixed.every``, ``trainer.rounds``,
+    ``fidelity.tokens``, ``budget``; a member's settings are asked for only when the member was chosen.
     """
     row: Row = {}
     settings: dict[str, dict[str, Any]] = {}
@@ -23,7 +23,8 @@ def suggest(trial: BaseTrial, space: Space) -> Row:
         name = _choose(trial, part, list(members))
         row[part] = name
         settings[part] = _settings(trial, name, members[name] or {})
-    settings["trainer"] = _settings(trial, "trainer", space.trainer)
+    for part in ("trainer", "fidelity"):
+        settings[part] = _settings(trial, part, getattr(space, part))
     row["budget"] = _value(trial, "budget", space.budget)
     row["env_steps"] = _value(trial, "env_steps", space.env_steps)
     row["settings"] = {part: chosen for part, chosen in settings.items() if chosen}
