@@ -78,6 +78,7 @@ AGENTS = Registry(
         "linucb": "mbrl_split.agents:LinUCB",
         "lints": "mbrl_split.agents:LinTS",
         "successive-elimination": "mbrl_split.agents:SuccessiveElimination",
+        "surrogate-bandit": "mbrl_split.agents:SurrogateBandit",
     },
 )
 SCHEDULES = Registry(

@@ -95,7 +95,7 @@ class DQN(Learner):
     """Q-learning from a replay buffer, with ε-greedy exploration drawn for each sub-environment on its own.
 
     When the reward's source changes, stored rewards are stale. With :attr:`relabel` they are given anew when sampled;
-    without it they are forgotten.
+    without it, or where the new source is the truth (version 0), they are forgotten.
 
     Attributes:
         relabel: (obs (n, d), actions (n,) from 0, next_obs (n, d)) → rewards (n,) by the present source. Taken from the
@@ -139,7 +139,8 @@ class DQN(Learner):
 
     def on_source_changed(self, version: int) -> None:
         self.source_version = version
-        if self.relabel is None and self._replay is not None:
+        # Version 0 is the truth, which nobody asks again about the past.
+        if (self.relabel is None or version == 0) and self._replay is not None:
             self._replay.clear()
 
     def _begin(self, stream: Stream) -> None:

@@ -64,7 +64,8 @@ class SurrogateBandit(Bandit):
     Args:
         observation_space: Contexts.
         action_space: Arms.
-        surrogate: Anything with the contract of :class:`mbrl_split.surrogates.Surrogate`; a clone of it is fitted.
+        surrogate: Anything with the contract of :class:`mbrl_split.surrogates.Surrogate`, of which a clone is fitted;
+            or its registered name, as in a suite.
         features: (contexts (n, d), arms (k,) from 0) → rows for the surrogate, (n·k, f), contexts outermost. By default
             the context with the arm as one more coordinate.
         reward: (predictions (n, A), contexts (n, d), arms (A,)) → rewards (n, A), where the surrogate predicts
@@ -90,7 +91,9 @@ class SurrogateBandit(Bandit):
     ) -> None:
         super().__init__(observation_space, action_space, seed=seed, device=device, **config)
         if surrogate is None:
-            raise BadInput("SurrogateBandit needs surrogate=, for instance GPSurrogate()")
+            raise BadInput("SurrogateBandit needs surrogate=, for instance 'gp' or GPSurrogate()")
+        if isinstance(surrogate, str):
+            surrogate = SURROGATES[surrogate](seed=seed)
         if reward is not None and self.config.fit_every:
             raise BadInput("with reward= the surrogate predicts something else than the reward: set fit_every=0")
         # A surrogate to be fitted is the agent's own; one that is fitted elsewhere is shared.

@@ -64,7 +64,7 @@ class SessionVector(LLMSplitVector):
             channel, or a profile is unknown.
     """
 
-    # What a turn costs and measures is partly hidden from the observation: stored rewards are forgotten, not given anew.
+    # What a turn measures and costs is partly hidden from the observation: stored rewards are forgotten instead.
     relabel = None  # type: ignore[assignment]
 
     def __init__(

@@ -16,6 +16,7 @@ from mbrl_split.agents import (
 )
 from mbrl_split.agents.conformance import Corridor
 from mbrl_split.errors import BadInput
+from mbrl_split.registry import AGENTS
 from mbrl_split.surrogates import GPSurrogate
 
 NONE = gym.spaces.Box(0, 1, (1,))
@@ -249,3 +250,11 @@ def test_corridor_arms_are_learned_in_a_vector_with_dead_steps():
     agent = EpsilonGreedy(Corridor().observation_space, gym.spaces.Discrete(3), seed=0)
     agent.learn(gym.vector.SyncVectorEnv([Corridor] * 2), 100)
     assert agent.arms.pulls.sum() == agent.num_steps
+
+
+def test_surrogate_bandit_takes_a_surrogate_by_name():
+    space, arms = gym.spaces.Box(-1, 1, (1,)), gym.spaces.Discrete(3)
+    agent = AGENTS["surrogate-bandit"](space, arms, surrogate="gp", seed=0, cold_start=4)
+    assert isinstance(agent.surrogate, GPSurrogate)
+    with pytest.raises(BadInput, match="unknown surrogate 'gpp'"):
+        SurrogateBandit(space, arms, surrogate="gpp")
