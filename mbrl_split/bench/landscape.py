@@ -263,8 +263,12 @@ def _trend(table: TableOracle) -> Trend:
     return Trend(kendall, spearman, alone)
 
 
+CONTEXTS = 32_000
+"""Contexts behind a headroom: enough that which were drawn matters less than the measurements do."""
+
+
 def _headroom(table: TableOracle) -> dict[str, float]:
-    problem = DecisionProblem.of_table(table, seed=JUDGE_SEED)
+    problem = DecisionProblem.of_table(table, CONTEXTS, seed=JUDGE_SEED)
     room = problem.headroom
     return {
         "value": room.value,
