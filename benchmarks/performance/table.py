@@ -6,8 +6,8 @@ Two look-ups, of rows at random over the scenario's context, each timed in proce
 over rounds), in turn with a live true evaluation of the middle split:
 
 1. ``expected``: the mean over text and fading, which judges policies. Must hold: 10,000 rows in under 20 ms.
-2. ``sample_damage``: single noisy evaluations, which agents learn from. Must hold: at least 1,000 times as many a second
-   as the live model makes.
+2. ``sample_damage``: single noisy evaluations, which agents learn from. Must hold: at least 1,000 times as many
+   a second as the live model makes.
 """
 
 from __future__ import annotations
