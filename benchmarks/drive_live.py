@@ -5,8 +5,8 @@
 The policy of dynamic programming is rolled out in ``drive`` (it sees no damage, so that its splits are known before the
 model runs). Then the session is run for real, turn by turn with one growing key-value cache: the tokens of a turn cross
 the channel at the turn's split, whatever they leave in the cache stays there, and later turns read it wherever the
-split has gone. Text is the judge half's documents; the start of the session crosses at the split the session starts
-with, in the noise of its first turn.
+split has gone. Text is the judge half's documents; the context of the start crosses at the first turn's split, in
+its noise.
 
 Each turn is scored thrice: in its session; alone, with the same channel draw and a clean start, as the table measures;
 and by the table's expectation. *Session − alone* is what the context does; *alone − table* is the chance of text and
@@ -48,15 +48,13 @@ def rolled_out(s: Scenario, table: TableOracle, sessions: int) -> list[dict[str,
     policy = SessionModel(s, table.n_layers, damage).policy("optimal")
     env = LLMSplitVector(sessions, s, source=TableSource(table))
     obs, info = env.reset(seed=[SEED + i for i in range(sessions)])
-    found: list[dict[str, Any]] = [
-        {"start": int(p), "splits": [], "noise": [], "table": [], "moved": 0} for p in env._current["split"]
-    ]
+    found: list[dict[str, Any]] = [{"splits": [], "noise": [], "table": [], "moved": 0} for _ in range(sessions)]
     for _ in range(s.episode_steps):
         obs, _, _, _, info = env.step(policy.act(obs, mask=info["action_mask"]))
         expected = damage(info["query"])
         for i, row in enumerate(found):
             split = int(info["split"][i])
-            row["moved"] += split != (row["splits"] or [row["start"]])[-1]
+            row["moved"] += split != (row["splits"] or [split])[-1]
             row["splits"].append(split)
             row["noise"].append(float(info["noise"][i]))
             row["table"].append(float(expected[i]))
@@ -103,8 +101,8 @@ def live(model: SplitModel, s: Scenario, ids: Tensor, plan: dict[str, Any], numb
     caches = DynamicCache(), DynamicCache()  # through the channel, clean
     if start:
         first = ids[None, :start]
-        turn_logits(model, first, caches[0], plan["start"], over(999, plan["noise"][0]))
-        turn_logits(model, first, caches[1], plan["start"], clean)
+        turn_logits(model, first, caches[0], plan["splits"][0], over(999, plan["noise"][0]))
+        turn_logits(model, first, caches[1], plan["splits"][0], clean)
     in_session, alone = [], []
     for turn, (split, noise) in enumerate(zip(plan["splits"], plan["noise"], strict=True)):
         begin = start + turn * window

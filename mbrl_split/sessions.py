@@ -43,7 +43,7 @@ class DynamicsSpec:
         edge_load: Utilisations of the server, each in [0, 1).
         edge_stay: Chance that the load stays where it is for a turn; else it goes to any other level alike.
         session: The context grows and its cache moves with the split; False: independent requests, which move free.
-        start_tokens: Tokens in the cache when the episode starts.
+        start_tokens: Tokens of context when the episode starts; they are run at the first turn's split, unbilled.
         prompt_tokens: Tokens of a turn's prompt.
         answer_tokens: Tokens of a turn's answer.
         battery_joules: Capacity of the battery, J; None: mains.

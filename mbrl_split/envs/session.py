@@ -29,8 +29,9 @@ class SessionVector(LLMSplitVector):
     """A batch of sessions; what ``LLMSplitVector(scenario="drive")`` and ``gymnasium.make_vec`` make.
 
     A step is one turn. In turn t, with T cached tokens, the agent picks the split; the cache moves to it over the link
-    as it now is; the turn is run and billed (:class:`~mbrl_split.envs.costs.Prices`); then noise level, server load and
-    fading take a step of their own, T grows, the battery is drained.
+    as it now is (in the first turn there is none yet, and the choice is free); the turn is run and billed
+    (:class:`~mbrl_split.envs.costs.Prices`); then noise level, server load and fading take a step of their own, T
+    grows, the battery is drained.
 
     ============  ===================================================================================================
     observation   float32, each on [0, 1]: the scenario's context columns with the noise *as the agent knows it*

@@ -112,7 +112,7 @@ class SessionProblem:
 
     @cached_property
     def best_fixed(self) -> float:
-        """The best single split for all sessions, gone to as fast as allowed and paid for."""
+        """The best single split for all sessions, from the first turn on, whose choice is free for every policy."""
         return float(self._best_fixed.mean())
 
     @cached_property

@@ -97,13 +97,14 @@ def test_worked_example():
     assert prices.memory_of(10, 2) == pytest.approx(10 * (2 * parameters + 2 * 192 * 2 * (cached + 128)))
 
 
-def test_deeper_moves_come_down_and_staying_is_free():
+def test_deeper_moves_come_down_and_staying_and_the_first_choice_are_free():
     prices = Prices(CostSpec(), DynamicsSpec(), 30, 16)
     up, down, stay = (
-        prices.turn(10, 11, 1.0, 0.0, 0),
-        prices.turn(11, 10, 1.0, 0.0, 0),
-        prices.turn(10, 10, 1.0, 0.0, 0),
+        prices.turn(10, 11, 1.0, 0.0, 1),
+        prices.turn(11, 10, 1.0, 0.0, 1),
+        prices.turn(10, 10, 1.0, 0.0, 1),
     )
+    assert prices.turn(10, 11, 1.0, 0.0, 0).moving == 0  # before the first turn there is no cache
     assert stay.moving == 0
     assert stay.moving_joules == 0
     ratio = link_rate(prices.radio, 1.0, up=False) / link_rate(prices.radio, 1.0, up=True)

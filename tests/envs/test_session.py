@@ -89,6 +89,7 @@ def test_every_turn_by_hand(closed_form):
         assert (info["first_token_seconds"] < info["seconds"]).all()
         np.testing.assert_allclose(info["memory_bytes"], prices.memory_of(split, t))
         assert (info["moving_seconds"][split == before] == 0).all()
+        assert (info["moving_seconds"] > 0).sum() == (0 if t == 0 else (split != before).sum())
         X = source.asked[-1][0]
         np.testing.assert_allclose(X, np.column_stack([split, noise, np.full(5, 2.0)]), rtol=1e-5)
         price = 1 + (1 - charge)

@@ -60,6 +60,10 @@ class Prices:
     token. Then decoding: each further token makes the same way alone. Embedding and head are the same for every split
     and left out.
 
+    The first turn's split is free: the context of the start is run where the session begins, and setting a session up
+    is not billed. Were the first move paid for, from a split drawn at random, a policy could win much by never leaving
+    a split that chance has put it on, and the best fixed split would be judged by the way to it.
+
     **Share of the load term.** The reward is quality term + load·(1 − share), where
 
         share = (1 − β)·price·E/E_ref + β·(t − t_fixed)/t_ref.
@@ -105,8 +109,9 @@ class Prices:
         self._token_bits = float(answer * TOKEN_BITS)
         self._prefill_device, self._layer_device = self._of_a_layer(self.device)
         self._prefill_edge, self._layer_edge = self._of_a_layer(self.edge)
-        # Independent requests leave no cache behind: nothing moves.
-        self._moving_bits = cache_bits(self.size, 1.0, self.tokens if dynamics.session else 0 * self.tokens, costs.bits)
+        # Independent requests leave no cache behind, and before the first turn there is none yet: nothing moves.
+        moved = np.where(np.arange(turns + 1) > 0, self.tokens, 0.0) if dynamics.session else 0 * self.tokens
+        self._moving_bits = cache_bits(self.size, 1.0, moved, costs.bits)
         self.reference_seconds = float(n_layers * self._layer_device[turns // 2])
         self.reference_joules = self.reference_seconds * self.device.watts
         self.memory = self.device.memory if costs.memory is None else costs.memory
