@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -31,7 +32,7 @@ from mbrl_split.surrogates import Prediction
 Array = NDArray[np.float64]
 
 
-class Peer:
+class Peer(ABC):
     """``fit``, ``predict`` and ``sample`` as FadingSurrogate asks for them.
 
     ``sample`` shifts a whole function up or down by the epistemic spread: a peer without joint draws has no better.
@@ -56,12 +57,13 @@ class Peer:
         p = self.predict(X)
         return p.mean + rng.standard_normal((n, 1)) * p.std_epistemic
 
+    @abstractmethod
     def learn(self, u: Array, y: Array, groups: Array) -> None:
-        raise NotImplementedError
+        """Learn rows (n, d) in the unit cube, targets (n,) and the evaluation (n,) each belongs to."""
 
+    @abstractmethod
     def answer(self, u: Array) -> tuple[Array, Array, Array]:
         """Mean, epistemic and aleatoric standard deviation."""
-        raise NotImplementedError
 
 
 class Point(Peer):
@@ -150,7 +152,7 @@ class MbrlLibEnsemble(Peer):
     Five networks of three hidden layers of 200 with SiLU, a mean and a log variance held softly within learned bounds,
     the Gaussian likelihood plus .01·(upper − lower bound), Adam at 1e-3 with weight decay 5e-5, batches of 32; inputs
     standardised, targets not; a fifth of the rows held out by row. Training ends after 10 epochs without an improvement
-    of 1 %, and all networks return to the moment at which any of them last improved.
+    of 1 % (at the latest after 100), and all networks return to the moment at which any of them last improved.
     """
 
     def __init__(self, seed: int, epochs: int = 100) -> None:

@@ -39,6 +39,9 @@ class StackedNetwork:
             stack = [torch.randn(fan_in, fan_out, generator=g) / math.sqrt(fan_in) for g in generators]
             self.weights.append(torch.stack(stack).to(device).requires_grad_())
             self.biases.append(torch.zeros(members, 1, fan_out, device=device, requires_grad=True))
+        # On a CPU these share the parameters' memory, which only ever changes in place: worth keeping, since a small
+        # question costs little more than the way to the weights.
+        self._arrays = None if torch.device(device).type != "cpu" else self._as_arrays()
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -53,15 +56,11 @@ class StackedNetwork:
         # Transposed: products with an output one or two wide are slow the other way round.
         return torch.baddbmm(self.biases[-1].mT, self.weights[-1].mT, h.mT).mT
 
-    @torch.no_grad()
     def answer(self, c: Array, *, hidden: bool = False) -> NDArray[np.float64]:
         """Outputs (members, n, out), or the last hidden layer, for coordinates (n, d): without gradients, in chunks
         whose activations stay in the processor's cache, and multiplied by numpy, whose small products cost less."""
         x = c.astype(np.float32)
-        layers = [
-            (w.detach().cpu().numpy(), b.detach().cpu().numpy()) for w, b in zip(self.weights, self.biases, strict=True)
-        ]
-        last = layers.pop()
+        *layers, last = self._arrays or self._as_arrays()
         parts = []
         for start in range(0, max(len(x), 1), _CHUNK):
             h = x[start : start + _CHUNK]
@@ -71,6 +70,11 @@ class StackedNetwork:
                 functional.silu(torch.from_numpy(h), inplace=True)
             parts.append(h if hidden else np.matmul(h, last[0]) + last[1])
         return (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)).astype(np.float64)
+
+    def _as_arrays(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Weights and biases, layer by layer."""
+        pairs = zip(self.weights, self.biases, strict=True)
+        return [(w.detach().cpu().numpy(), b.detach().cpu().numpy()) for w, b in pairs]
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """The weights by name."""

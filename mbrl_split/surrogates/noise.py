@@ -59,7 +59,14 @@ class NoiseModel:
         # knowledge.
         bounds = [(None, None)] * width + [(0.0, 1.5)]
         found = optimize.minimize(objective, prior_mean, jac=True, method="L-BFGS-B", bounds=bounds)
-        return cls(found.x[:-1], float(np.exp(found.x[-1])))
+        weights, inflation = found.x[:-1], float(np.exp(found.x[-1]))
+        if len(residuals):
+            # The log variance is itself uncertain, by v = ψᵀ·Σ·ψ with Σ from Laplace's approximation (the information
+            # of one residual is ψψᵀ/2). Averaging over it widens the 90 % interval as a variance exp(v) times greater
+            # would: for one parameter and n residuals exp(2/n), as Student's t. Here v is its mean over the rows.
+            covariance = np.linalg.inv(psi.T @ psi / 2 + np.diag(precision[:-1]))
+            weights[0] += np.mean(np.sum((psi @ covariance) * psi, axis=1))
+        return cls(weights, inflation)
 
     def variance(self, c: Array, mean: Array, base: Array) -> Array:
         """Latent noise variance (n,) at coordinates ``c`` (n, d) with predicted latent means (n,)."""
