@@ -352,10 +352,9 @@ def _row(v: View) -> str:
 
 def _perplexities(v: View) -> list[str]:
     """Perplexity by split at the three levels, as a table."""
-    splits = range(1, v.n_layers)
-    head = f"| perplexity (clean {np.exp(v.clean_nll):.1f}) | " + " | ".join(f"p = {p}" for p in splits) + " |"
+    head = f"| split (clean {np.exp(v.clean_nll):.1f}) | " + " | ".join(v.curves) + " |"
     rows = [
-        f"| {label} | " + " | ".join(f"{np.exp(nll):.4g}" for nll in curve["nll"]) + " |"
-        for label, curve in v.curves.items()
+        f"| {p} | " + " | ".join(f"{np.exp(curve['nll'][p - 1]):.4g}" for curve in v.curves.values()) + " |"
+        for p in range(1, v.n_layers)
     ]
-    return [head, "|---" * v.n_layers + "|", *rows]
+    return ["Perplexity:", "", head, "|---" * (len(v.curves) + 1) + "|", *rows]
