@@ -1,0 +1,164 @@
+"""The pictures of ``drive`` and its page, from measured tables and from what the other scripts left.
+
+    python benchmarks/drive_figures.py --model smollm2-135m [--contexts 400] [--only page]
+
+1. ``loss-<model>.svg``: what the two myopic policies lose against dynamic programming, over the correlation of the
+   channel and the price of moving one layer (set by the tokens of context that have to move).
+2. ``episode-<model>.svg``: one session, the same channel and load under each policy.
+3. ``drive.md``: the page, from the grid's, the live sessions' and the suite's results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from mbrl_split import scenario
+from mbrl_split.bench.figures import COLOURS, STYLE, to_svg
+from mbrl_split.envs import LLMSplitVector, TableSource
+from mbrl_split.evaluation import SessionProblem
+from mbrl_split.evaluation.session_problem import _Hold
+from mbrl_split.oracles import TableOracle
+
+OUT = Path(__file__).parent / "results" / "drive"
+CORRELATIONS = (0.5, 0.8, 0.95)
+CONTEXTS = (0, 128, 512, 2048, 8192)
+RULES = {"myopic": "forgets the cost of moving", "myopic-with-cost": "counts it"}
+SEED = 977
+
+
+def moving_price(problem: SessionProblem) -> float:
+    """What moving one layer costs in the reward, halfway through the session, at the middle of the noise's range."""
+    prices, s = problem._models[0].prices, problem.scenario
+    turn, middle = s.episode_steps // 2, problem.n_layers // 2
+    snr = 1 / float(s.context[0].from_unit(0.5)) ** 2
+    there, stay = (prices.share(prices.turn(middle, before, snr, 0.0, turn)) for before in (middle + 1, middle))
+    return float(s.reward.load * (there - stay))
+
+
+def losses(model: str, contexts: int) -> list[dict[str, Any]]:
+    """One row per correlation and length of context."""
+    rows = []
+    for correlation in CORRELATIONS:
+        for start in CONTEXTS:
+            s = scenario("drive", dynamics={"correlation": correlation, "start_tokens": start})
+            problem = SessionProblem.of_table(TableOracle.load(model, s, half="judge"), contexts, SEED)
+            rows.append(
+                {
+                    "correlation": correlation,
+                    "start_tokens": start,
+                    "moving_price": moving_price(problem),
+                    "headroom": problem.headroom.value,
+                    "headroom_std_error": problem.headroom.std_error,
+                    "lost": {rule: problem.regret_of(problem.exact(rule)).absolute for rule in RULES},
+                }
+            )
+            print(rows[-1], flush=True)
+    return rows
+
+
+def loss_figure(rows: list[dict[str, Any]]) -> str:
+    """Loss and headroom against the price of moving a layer."""
+    with mpl.rc_context(STYLE):
+        figure, panels = plt.subplots(1, 2, figsize=(9.6, 4.0), sharey=True)
+        for axes, (rule, words) in zip(panels, RULES.items(), strict=True):
+            for correlation, colour, marker in zip(CORRELATIONS, COLOURS, "osD", strict=False):
+                chosen = [row for row in rows if row["correlation"] == correlation]
+                x = [row["moving_price"] for row in chosen]
+                axes.plot(
+                    x,
+                    [row["lost"][rule] for row in chosen],
+                    color=colour,
+                    marker=marker,
+                    label=f"lost, ρ = {correlation}",
+                )
+                axes.plot(x, [row["headroom"] for row in chosen], color=colour, ls="--", lw=1, label="_")
+            axes.plot([], [], color="k", ls="--", lw=1, label="headroom: optimal − best fixed")
+            axes.set(xscale="log", yscale="log", xlabel="price of moving one layer (reward)", title=f"Myopic, {words}")
+        panels[0].set_ylabel("reward per turn")
+        panels[1].legend(fontsize=9)
+        return to_svg(figure)
+
+
+def episode(model: str, number: int) -> str:
+    """One session under each policy: channel, load, battery, split."""
+    s = scenario("drive")
+    table = TableOracle.load(model, s, half="judge")
+    problem = SessionProblem.of_table(table, 400, SEED)
+    policies: dict[str, Any] = {"optimal": problem._models[0].policy("optimal")}
+    policies |= {rule: problem._models[0].policy(rule) for rule in RULES}  # type: ignore[arg-type]
+    policies["best-fixed"] = _Hold(s, table.n_layers, problem.fixed_split)
+    turns = np.arange(1, s.episode_steps + 1)
+    with mpl.rc_context(STYLE):
+        figure, panels = plt.subplots(4, 1, figsize=(8.2, 8.4), sharex=True, height_ratios=[1.2, 0.7, 0.9, 2])
+        for (name, policy), colour in zip(policies.items(), COLOURS, strict=False):
+            env = LLMSplitVector(1, s, source=TableSource(table))
+            obs, info = env.reset(seed=[SEED + number])
+            seen: dict[str, list[float]] = {"noise": [], "load": [], "battery": [], "split": [], "reward": []}
+            for _ in turns:
+                state = env._current
+                told = {} if name == "best-fixed" else {"mask": info["action_mask"]}
+                action = policy.act(obs, **told)
+                expected = table.expected(env.features(state, action))[0]
+                seen["reward"].append(float(env.compose(expected, state, action)[0]))
+                seen["load"].append(s.dynamics.edge_load[int(state["edge"][0])])  # type: ignore[union-attr]
+                seen["battery"].append(float(state["battery"][0]))
+                obs, _, _, _, info = env.step(action)
+                seen["noise"].append(float(info["noise"][0]))
+                seen["split"].append(int(info["split"][0]))
+            if name == "optimal":
+                panels[0].step(turns, seen["noise"], where="mid", color="k")
+                panels[1].step(turns, seen["load"], where="mid", color="k")
+            panels[2].plot(turns, seen["battery"], color=colour)
+            panels[3].step(
+                turns,
+                seen["split"],
+                where="mid",
+                color=colour,
+                lw=2.4 if name == "optimal" else 1.4,
+                label=f"{name} ({np.mean(seen['reward']):+.2f} a turn)",
+            )
+        panels[0].set(yscale="log", ylabel="noise (RMS)", title=f"One session of drive on {model}")
+        panels[1].set(ylabel="edge load", ylim=(0, 1))
+        panels[2].set(ylabel="battery")
+        panels[3].set(ylabel="split (layers on the device)", xlabel="turn", ylim=(0, table.n_layers))
+        panels[3].legend(fontsize=9, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.22))
+        return to_svg(figure)
+
+
+def write(path: Path, text: str) -> None:
+    """Atomically."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="tiny-llama")
+    parser.add_argument("--contexts", type=int, default=400, help="sessions per setting")
+    parser.add_argument("--session", type=int, default=0, help="which session the picture shows")
+    parser.add_argument("--only", choices=("loss", "episode", "page"), default=None)
+    args = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    if args.only in (None, "loss"):
+        rows = losses(args.model, args.contexts)
+        write(OUT / f"loss-{args.model}.json", json.dumps(rows, indent=1) + "\n")
+        write(OUT / f"loss-{args.model}.svg", loss_figure(rows))
+    if args.only in (None, "episode"):
+        write(OUT / f"episode-{args.model}.svg", episode(args.model, args.session))
+
+
+if __name__ == "__main__":
+    main()
