@@ -42,8 +42,9 @@ def info() -> None:
             print(f"  {package}: not installed")
     print("models: " + ", ".join(data.MODELS))
     print("scenarios: " + ", ".join(mbrl_split.SCENARIOS))
-    for kind in (registry.SURROGATES, registry.AGENTS, registry.SCHEDULES, registry.ACQUISITIONS):
-        print(f"{kind.kind}: " + ", ".join(kind))
+    for kind in registry.KINDS:
+        if names := list(kind):
+            print(f"{kind.kind}: " + ", ".join(names))
 
 
 def models_list() -> None:

@@ -1,48 +1,76 @@
-"""Names to classes, with plug-ins by entry point.
+"""Names to what they stand for, with plug-ins by entry point.
 
 A registry maps a short name to ``"module:attribute"`` and imports only what is asked for. Packages of third parties
-add names by an entry point in the group ``mbrl_split.<kind>`` (for instance ``mbrl_split.surrogates``).
+add names by an entry point in the group ``mbrl_split.<kind>`` (for instance ``mbrl_split.surrogates``); what a name
+stands for is said beside each kind below.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from functools import reduce
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from mbrl_split.errors import BadInput
 
 
 class Registry:
-    """The named members of one kind: ``registry["mlp"]`` imports and returns the class."""
+    """The named members of one kind: ``registry["mlp"]`` imports and returns the class.
+
+    A name of the library's own is never taken by a plug-in. Installed packages are searched only for a name that the
+    library does not know, and when all names are listed.
+
+    Example:
+        >>> from mbrl_split.registry import AGENTS, SURROGATES
+        >>> SURROGATES["mlp"].__name__
+        'MLPSurrogate'
+        >>> "ppo" in AGENTS, "pppo" in AGENTS
+        (True, False)
+    """
 
     def __init__(self, kind: str, members: dict[str, str]) -> None:
         self.kind = kind
         self._members = dict(members)
+        self._origins: dict[str, str] = {}
         self._plugins_loaded = False
 
     def _load_plugins(self) -> None:
         if not self._plugins_loaded:
+            from importlib.metadata import entry_points  # not needed, and not cheap, where only our own names are used
+
             self._plugins_loaded = True
             for point in entry_points(group=f"mbrl_split.{self.kind}"):
-                self._members.setdefault(point.name, point.value)
+                if point.name not in self._members:
+                    self._members[point.name] = point.value
+                    package = point.dist
+                    self._origins[point.name] = f"{package.name} {package.version}" if package else point.value
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._members:
-            self._load_plugins()
-        if name not in self._members:
+        if name not in self:
             raise BadInput(unknown(self.kind.removesuffix("s"), name, self))
-        module, _, attribute = self._members[name].partition(":")
-        return getattr(import_module(module), attribute)
+        module, _, path = self._members[name].partition(":")
+        try:
+            return reduce(getattr, path.split("."), import_module(module))
+        except (ImportError, AttributeError) as error:
+            if name not in self._origins:
+                raise
+            what = f"{self.kind.removesuffix('s')} {name!r}"
+            raise BadInput(f"{what} of the package {self._origins[name]} cannot be loaded: {error}") from error
 
     def __iter__(self) -> Iterator[str]:
         self._load_plugins()
         return iter(sorted(self._members))
 
     def __contains__(self, name: object) -> bool:
-        return name in list(self)
+        if name not in self._members:
+            self._load_plugins()
+        return name in self._members
+
+    def origin(self, name: str) -> str:
+        """The package and version that a plug-in's name comes from; empty for the library's own names."""
+        return self._origins.get(name, "") if name in self else ""
 
 
 def unknown(what: str, name: str, known: Any) -> str:
@@ -54,6 +82,8 @@ def unknown(what: str, name: str, known: Any) -> str:
 
 
 # One table for the whole library, so that a newcomer sees every name in one place.
+
+# A subclass of Surrogate, or a function that makes one; called with seed= and the row's settings.
 SURROGATES = Registry(
     "surrogates",
     {
@@ -65,6 +95,7 @@ SURROGATES = Registry(
         "fading-mlp": "mbrl_split.surrogates:fading_mlp",
     },
 )
+# A subclass of Agent; called with (observation_space, action_space, seed=) and the row's settings.
 AGENTS = Registry(
     "agents",
     {
@@ -81,6 +112,7 @@ AGENTS = Registry(
         "surrogate-bandit": "mbrl_split.agents:SurrogateBandit",
     },
 )
+# A RefreshSchedule; called with the row's settings.
 SCHEDULES = Registry(
     "schedules",
     {
@@ -95,6 +127,7 @@ SCHEDULES = Registry(
         "voi": "mbrl_split.refresh:ValueOfInformation",
     },
 )
+# An Acquisition; called with the row's settings.
 ACQUISITIONS = Registry(
     "acquisitions",
     {
@@ -110,3 +143,26 @@ ACQUISITIONS = Registry(
         "diverse": "mbrl_split.refresh:diverse",
     },
 )
+# The kind of a scenario's channel: a function (spec, context, reference_rms) -> Channel; see `channel_of`.
+CHANNELS = Registry(
+    "channels",
+    {
+        "radio": "mbrl_split.oracles.context:radio",
+        "snr": "mbrl_split.oracles.context:snr",
+        "erasure": "mbrl_split.oracles.context:erasure",
+        "packet": "mbrl_split.oracles.context:packet",
+        "quantise": "mbrl_split.oracles.context:quantise",
+    },
+)
+# The source of an environment and the truth of a suite: a function (model, scenario) -> Oracle.
+ORACLES = Registry(
+    "oracles",
+    {
+        "live": "mbrl_split.oracles:PerplexityOracle.load",
+        "table": "mbrl_split.oracles:TableOracle.load",
+    },
+)
+# A subclass of Method; called with the row's settings. Ours are files in baselines/, which suites name as well.
+BASELINES = Registry("baselines", {})
+
+KINDS = (SURROGATES, AGENTS, SCHEDULES, ACQUISITIONS, CHANNELS, ORACLES, BASELINES)

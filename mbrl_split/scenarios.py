@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from mbrl_split.columns import Column
 from mbrl_split.errors import BadInput
-from mbrl_split.registry import unknown
+from mbrl_split.registry import CHANNELS, unknown
 from mbrl_split.sessions import CostSpec, DynamicsSpec
 
 PROTOCOL_VERSION = 1
@@ -40,7 +40,6 @@ class RewardSpec:
 
 
 _CHOICES = {
-    "kind": ("radio", "snr", "erasure", "packet", "quantise"),
     "csi": ("receiver", "none"),
     "power": ("absolute", "token", "tensor"),
     "fading": ("nakagami", "rayleigh", "rice", "none"),
@@ -68,7 +67,7 @@ class ChannelSpec:
     such column. A column ``gain`` in its place fixes the instantaneous gain. What a kind has no use for is ignored.
 
     Attributes:
-        kind: As above.
+        kind: As above, or one that another package has registered (see the page *Plug in a package*).
         csi: ``"receiver"`` divides by the known gain; ``"none"`` passes the raw h·x + n.
         power: Reference power of the noise: ``"absolute"`` (σ itself) or ``"token"`` / ``"tensor"`` (from an SNR).
         block: One gain per window; False draws one per token.
@@ -81,9 +80,10 @@ class ChannelSpec:
         header: Elements of each packet that are overhead.
         interleave: Spread neighbouring elements over different packets.
         scale: One quantisation scale per ``"token"`` or per ``"tensor"`` (kind ``quantise``).
+        settings: What the kind of another package takes besides; None for the kinds above.
     """
 
-    kind: Literal["radio", "snr", "erasure", "packet", "quantise"] = "radio"
+    kind: str = "radio"
     csi: Literal["receiver", "none"] = "receiver"
     power: Literal["absolute", "token", "tensor"] = "absolute"
     block: bool = True
@@ -94,8 +94,13 @@ class ChannelSpec:
     header: int = 0
     interleave: bool = False
     scale: Literal["token", "tensor"] = "token"
+    settings: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        if self.kind not in CHANNELS:
+            raise BadInput(unknown("channel kind", self.kind, CHANNELS))
+        if self.settings is not None and not CHANNELS.origin(self.kind):
+            raise BadInput(f"settings are for the channels of other packages; {self.kind!r} has fields of its own")
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise BadInput(unknown(f"channel {name}", str(getattr(self, name)), known))

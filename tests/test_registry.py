@@ -4,10 +4,8 @@ import pytest
 
 from mbrl_split import BadInput, registry
 
-KINDS = [registry.SURROGATES, registry.AGENTS, registry.SCHEDULES, registry.ACQUISITIONS]
 
-
-@pytest.mark.parametrize(("kind", "name"), [(k, n) for k in KINDS for n in k])
+@pytest.mark.parametrize(("kind", "name"), [(k, n) for k in registry.KINDS for n in k])
 def test_every_name_leads_to_something_to_call(kind: registry.Registry, name: str) -> None:
     assert callable(kind[name])
 

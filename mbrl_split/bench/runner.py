@@ -27,7 +27,8 @@ from mbrl_split.bench.methods import AgentMethod
 from mbrl_split.bench.results import write_text
 from mbrl_split.bench.suite import EXACT, Cell, Suite
 from mbrl_split.errors import BadInput, MbrlSplitError
-from mbrl_split.oracles import Ledger, Oracle, PerplexityOracle, TableOracle, open_store
+from mbrl_split.oracles import Ledger, Oracle, open_store
+from mbrl_split.registry import BASELINES, ORACLES
 from mbrl_split.scenarios import scenario
 
 
@@ -135,12 +136,9 @@ def _measure_and_judge(cell: Cell, folder: Path, baselines: Path, store_path: Pa
     if label in EXACT:
         return {"curve": [judge.exact(label)], "reference": judge.reference()}
     problem = scenario(cell.scenario, **cell.overrides)
-    oracle: Oracle = (
-        PerplexityOracle.load(cell.model, problem)
-        if cell.truth == "live"
-        else TableOracle.load(cell.model, problem, half="replay")
-    )
-    ledger = Ledger(oracle, open_store(store_path) if cell.truth == "live" else None, budget=cell.budget)
+    oracle: Oracle = ORACLES[cell.truth](cell.model, problem)
+    kept = cell.truth != "table" and oracle.identity  # a table is a store itself
+    ledger = Ledger(oracle, open_store(store_path) if kept else None, budget=cell.budget)
     task = Task(problem, judge.n_layers, ledger, cell.seed, cell.env_steps, folder)
     method = build_method(cell, baselines)
     return {"curve": list(_curve(method, task, judge, folder)), "reference": judge.reference()}
@@ -171,11 +169,14 @@ def _curve(method: Method, task: Task, judge: Judged, folder: Path) -> Iterator[
 
 
 def build_method(cell: Cell, baselines: Path) -> Method:
-    """The method of an algorithm row: an agent with a source, or a file under ``baselines``."""
+    """The method of an algorithm row: an agent with a source, a file under ``baselines``, or a plug-in."""
     row = cell.algorithm
     if row.baseline is None:
         return AgentMethod.from_row(row)
     path = baselines / f"{row.baseline}.py"
+    if not path.is_file():
+        made: Method = BASELINES[row.baseline](**row.settings.get("baseline", {}))
+        return made
     name = f"mbrl_split_baseline_{row.baseline}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from mbrl_split.errors import BadInput
 from mbrl_split.refresh import Fidelity
-from mbrl_split.registry import unknown
+from mbrl_split.registry import BASELINES, ORACLES, unknown
 from mbrl_split.scenarios import scenario
 
 EXACT = ("optimal", "best-fixed", "noise-bins", "myopic", "myopic-with-cost", "random")
@@ -35,7 +35,8 @@ class Algorithm:
         source: ``oracle`` (the truth) or the name of a surrogate.
         schedule: When to pay for new truth.
         acquisition: For which rows.
-        baseline: File name (without ``.py``) of a method in the folder ``baselines`` beside the suite's folder.
+        baseline: File name (without ``.py``) of a method in the folder ``baselines`` beside the suite's folder, or the
+            name that another package has registered.
         budget: True evaluations.
         env_steps: Environment steps of a learning agent.
         scenarios: In which of the suite's scenarios the row runs; default all. Rows for different scenarios may share a
@@ -66,7 +67,7 @@ class SuiteData:
     scenarios: list[str]
     models: list[str]
     seeds: int | list[int]
-    truth: Literal["live", "table"] = "table"
+    truth: str = "table"  # live, table, or the oracle of another package
     budget: float = 300
     env_steps: int = 60_000
     contexts: int = 2000
@@ -205,6 +206,8 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
 def _check(suite: Suite) -> None:
     """What pydantic cannot know: names that must exist, and rows that must be complete."""
     d = suite.data
+    if d.truth not in ORACLES:
+        raise BadInput(f"{suite.path}: truth: {unknown('oracle', d.truth, ORACLES)}")
     if not suite.seeds:
         raise BadInput(f"{suite.path}: seeds: at least one is needed")
     for cell in suite.cells():
@@ -228,8 +231,8 @@ def _check(suite: Suite) -> None:
         except BadInput as error:
             raise BadInput(f"{suite.path}: {row.algorithm}: {error}") from None
         if row.baseline is not None:
-            if not (suite.baselines / f"{row.baseline}.py").is_file():
-                known = [p.stem for p in suite.baselines.glob("*.py")]
+            if not (suite.baselines / f"{row.baseline}.py").is_file() and row.baseline not in BASELINES:
+                known = [*(p.stem for p in suite.baselines.glob("*.py")), *BASELINES]
                 raise BadInput(f"{suite.path}: {row.algorithm}: {unknown('baseline', row.baseline, known)}")
         elif row.agent is None or row.source is None:
             raise BadInput(

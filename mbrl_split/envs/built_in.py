@@ -1,4 +1,4 @@
-"""From a word to a source: the measured table, the live model, or what the user brought."""
+"""From a word to a source: the measured table, the live model, a plug-in's oracle, or what the user brought."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from mbrl_split.data import MODELS, model_path
 from mbrl_split.envs.source import OracleSource, Source, TableSource
 from mbrl_split.errors import BadInput, Refused
-from mbrl_split.registry import unknown
+from mbrl_split.registry import ORACLES, unknown
 from mbrl_split.scenarios import Scenario
 
 DEFAULT_MODEL = "tiny-llama"
@@ -34,19 +34,19 @@ def resolve_source(source: str | Source | None, model: str | None, scenario: Sce
                 f"model {model!r} has {layers} layers, hence splits 1 … {layers - 1}; the source answers 1 … {high}"
             )
         return source
-    if source not in (None, "table", "live"):
-        raise BadInput(unknown("source", source, ("table", "live")) + "; or pass a Source object")
+    if source is not None and source not in ORACLES:
+        raise BadInput(unknown("source", source, ORACLES) + "; or pass a Source object")
     return _built_in(source, model or DEFAULT_MODEL, scenario)
 
 
 def _built_in(word: str | None, model: str, scenario: Scenario) -> Source:
     # Imported here: an environment that is handed its source loads neither torch nor a model.
-    from mbrl_split.oracles import Ledger, PerplexityOracle
+    from mbrl_split.oracles import Ledger
     from mbrl_split.oracles.table import TableOracle
 
     if word == "table" or (word is None and _table_is_shipped(model, scenario)):
         return TableSource(TableOracle.load(model, scenario))
-    return OracleSource(Ledger(PerplexityOracle.load(model, scenario)))
+    return OracleSource(Ledger(ORACLES[word or "live"](model, scenario)))
 
 
 def _table_is_shipped(model: str, scenario: Scenario) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mbrl_split.channels import Channel, Erasure, Fading, Nakagami, Quantize, Radio, Rayleigh, Rice
 from mbrl_split.errors import BadInput
+from mbrl_split.registry import CHANNELS
 from mbrl_split.scenarios import ChannelSpec
 
 # The column that sets a family's intensity, and whether its channel fades.
@@ -22,9 +23,13 @@ _SHAPE = {"nakagami": {"m"}, "rice": {"k"}, "rayleigh": set[str](), "none": set[
 def check_context(spec: ChannelSpec, names: Sequence[str]) -> None:
     """Refuse context columns that do not say, or say twice, which channel is meant.
 
+    Which columns a plug-in reads is known to the plug-in alone: of its kinds all columns are accepted here.
+
     Raises:
         BadInput: A column is missing, or would be ignored.
     """
+    if spec.kind not in _INTENSITY:
+        return
     intensity, fades = _INTENSITY[spec.kind]
     allowed = [{intensity} | (_SHAPE[spec.fading] if fades else set())]
     if fades and spec.kind != "packet":
@@ -40,38 +45,58 @@ def channel_of(spec: ChannelSpec, context: Mapping[str, float], reference_rms: f
     """The channel of one context.
 
     Args:
-        spec: The family.
+        spec: The family. Its kind names one of the functions below, or that of a plug-in, with these three arguments.
         context: Values by column name: ``noise`` (σ in units of the reference RMS), ``m`` or ``k``, ``gain`` (a fixed
             amplitude |h|), ``snr_db``, ``loss`` or ``bits``.
         reference_rms: The model's median token RMS after layer 1.
 
     Raises:
-        BadInput: A value is out of the channel's range.
+        BadInput: A value is out of the channel's range, or a plug-in misses a column or a setting.
     """
-    fading = _fading(spec, context)
-    if spec.kind == "quantise":
-        return Quantize(int(context["bits"]), spec.scale)
-    if spec.kind == "erasure":
-        return Erasure(
-            context["loss"], spec.unit, spec.conceal, mtu=spec.mtu, header=spec.header, interleave=spec.interleave
-        )
-    if spec.kind == "packet":
-        return Erasure(
-            None,
-            "packet",
-            spec.conceal,
-            mtu=spec.mtu,
-            header=spec.header,
-            interleave=spec.interleave,
-            snr_db=context["snr_db"],
-            fading=fading,
-        )
-    gain = context.get("gain")
-    if spec.kind == "snr":
-        return Radio(
-            snr_db=context["snr_db"], power=spec.power, fading=fading, csi=spec.csi, block=spec.block, gain=gain
-        )
-    return Radio(context["noise"] * reference_rms, fading=fading, csi=spec.csi, block=spec.block, gain=gain)
+    try:
+        channel: Channel = CHANNELS[spec.kind](spec, context, reference_rms)
+    except (KeyError, TypeError) as error:
+        reason = f"it needs {error}" if isinstance(error, KeyError) else str(error)
+        raise BadInput(f"channel {spec.kind!r} with the context {', '.join(context)}: {reason}") from error
+    return channel
+
+
+def radio(spec: ChannelSpec, context: Mapping[str, float], reference_rms: float) -> Channel:
+    """Noise of a given strength."""
+    noise_std, gain = context["noise"] * reference_rms, context.get("gain")
+    return Radio(noise_std, fading=_fading(spec, context), csi=spec.csi, block=spec.block, gain=gain)
+
+
+def snr(spec: ChannelSpec, context: Mapping[str, float], reference_rms: float) -> Channel:
+    """Noise relative to what is sent."""
+    fading, gain = _fading(spec, context), context.get("gain")
+    return Radio(snr_db=context["snr_db"], power=spec.power, fading=fading, csi=spec.csi, block=spec.block, gain=gain)
+
+
+def erasure(spec: ChannelSpec, context: Mapping[str, float], reference_rms: float) -> Channel:
+    """Units are lost."""
+    return Erasure(
+        context["loss"], spec.unit, spec.conceal, mtu=spec.mtu, header=spec.header, interleave=spec.interleave
+    )
+
+
+def packet(spec: ChannelSpec, context: Mapping[str, float], reference_rms: float) -> Channel:
+    """Packets are lost by outage, each of them its own fading block."""
+    return Erasure(
+        None,
+        "packet",
+        spec.conceal,
+        mtu=spec.mtu,
+        header=spec.header,
+        interleave=spec.interleave,
+        snr_db=context["snr_db"],
+        fading=_fading(spec, context),
+    )
+
+
+def quantise(spec: ChannelSpec, context: Mapping[str, float], reference_rms: float) -> Channel:
+    """Integers with a shared scale."""
+    return Quantize(int(context["bits"]), spec.scale)
 
 
 def _fading(spec: ChannelSpec, context: Mapping[str, float]) -> Fading | None:

@@ -214,8 +214,10 @@ def family_of(channel: ChannelSpec) -> Family:
     """The family whose table serves a scenario's channel.
 
     Raises:
-        Refused: No family does: the gain varies within a window, or a raw channel at a given SNR.
+        Refused: No family does: the gain varies within a window, a raw channel at a given SNR, or a plug-in's channel.
     """
+    if channel.kind not in _HEEDED:
+        raise Refused(f"tables know no channel of kind {channel.kind!r}; measure it live")
     if channel.kind in ("radio", "snr") and not channel.block:
         raise Refused("tables hold one gain per window (block fading); measure a channel with block=False live")
     if channel.kind == "erasure" and channel.unit == "packet":

@@ -22,6 +22,7 @@ from mbrl_split.llm import SplitModel, cut_windows, protocol_line, window_nll
 from mbrl_split.oracles.base import WINDOW_DTYPE, Measurement, Oracle, Price, check_seeds
 from mbrl_split.oracles.clean import CleanPasses
 from mbrl_split.oracles.context import channel_of, check_context
+from mbrl_split.registry import CHANNELS
 from mbrl_split.scenarios import PROTOCOL_VERSION, Scenario
 from mbrl_split.scenarios import scenario as named_scenario
 
@@ -208,6 +209,8 @@ class PerplexityOracle(Oracle):
         # Fields at their defaults are left out, so that a later field does not orphan earlier measurements.
         spec = scenario.channel
         told = {f.name: getattr(spec, f.name) for f in fields(spec) if getattr(spec, f.name) != f.default}
+        if CHANNELS.origin(spec.kind):  # another version of the package may do something else
+            told["by"] = CHANNELS.origin(spec.kind)
         channel = " ".join(f"{k}={v}" for k, v in {"kind": spec.kind, **told}.items())
         columns = ",".join(column.name for column in self.columns)
         return (
