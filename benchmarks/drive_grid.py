@@ -70,7 +70,7 @@ def judge(model: str, overrides: dict[str, Any], contexts: int, replicates: int)
         "trusted": all(r.trusted for r in regret.values()),
         "lost": {rule: r.normalised for rule, r in regret.items()},
         "both": bool(headroom.value > 0 and all(r.normalised >= LOSS for r in regret.values())),
-        "resamples": both.astype(int).tolist(),
+        "resamples": "".join("01"[x] for x in both),  # whether both lose enough, one figure per resample
     }
 
 
@@ -80,7 +80,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     def share(chosen: list[dict[str, Any]]) -> dict[str, Any] | None:
         if not chosen:
             return None
-        again = np.mean([row["resamples"] for row in chosen], axis=0)
+        again = np.mean([[x == "1" for x in row["resamples"]] for row in chosen], axis=0)
         low, high = np.quantile(again, [0.025, 0.975])
         return {
             "settings": len(chosen),

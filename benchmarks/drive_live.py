@@ -6,7 +6,7 @@ The policy of dynamic programming is rolled out in ``drive`` (it sees no damage,
 model runs). Then the session is run for real, turn by turn with one growing key-value cache: the tokens of a turn cross
 the channel at the turn's split, whatever they leave in the cache stays there, and later turns read it wherever the
 split has gone. Text is the judge half's documents; the context of the start crosses at the first turn's split, in
-its noise.
+its noise; of a long one only the last ``--context`` tokens are run.
 
 Each turn is scored thrice: in its session; alone, with the same channel draw and a clean start, as the table measures;
 and by the table's expectation. *Session − alone* is what the context does; *alone − table* is the chance of text and
@@ -81,7 +81,9 @@ def clean(hidden: Tensor) -> Tensor:
     return hidden
 
 
-def live(model: SplitModel, s: Scenario, ids: Tensor, plan: dict[str, Any], number: int) -> dict[str, list[float]]:
+def live(
+    model: SplitModel, s: Scenario, ids: Tensor, plan: dict[str, Any], number: int, start: int
+) -> dict[str, list[float]]:
     """Damage of every turn in its session and alone, nats/token.
 
     Args:
@@ -90,9 +92,10 @@ def live(model: SplitModel, s: Scenario, ids: Tensor, plan: dict[str, Any], numb
         ids: Its tokens, (start + turns·window + 1,).
         plan: Its splits and noise.
         number: Of the session; seeds the channel.
+        start: Tokens before the first turn.
     """
     assert s.dynamics is not None
-    start, window = s.dynamics.start_tokens, s.dynamics.prompt_tokens + s.dynamics.answer_tokens
+    window = s.dynamics.prompt_tokens + s.dynamics.answer_tokens
 
     def over(turn: int, noise: float) -> Any:
         channel = channel_of(s.channel, {"noise": noise, "m": s.context[1].low}, model.reference_rms)
@@ -146,13 +149,13 @@ def main() -> None:
     parser.add_argument("--model", default="tiny-llama")
     parser.add_argument("--sessions", type=int, default=24)
     parser.add_argument("--turns", type=int, default=6, help="turns of a session, instead of drive's own")
-    parser.add_argument("--start", type=int, default=None, help="tokens before the first turn, instead of drive's own")
+    parser.add_argument("--context", type=int, default=512, help="most tokens run before the first turn")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/drive"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    changes = {} if args.start is None else {"dynamics": {"start_tokens": args.start}}
-    s = scenario("drive", episode_steps=args.turns, **changes)
+    s = scenario("drive", episode_steps=args.turns)
     assert s.dynamics is not None
+    start = min(s.dynamics.start_tokens, args.context)
     plans = rolled_out(s, TableOracle.load(args.model, s, half="judge"), args.sessions)
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / f"live-{args.model}.jsonl"
@@ -165,7 +168,7 @@ def main() -> None:
     model = SplitModel.load(args.model)
     texts = documents(s.text, "judge")
     window = s.dynamics.prompt_tokens + s.dynamics.answer_tokens
-    need = s.dynamics.start_tokens + args.turns * window + 1
+    need = start + args.turns * window + 1
     tokens = [torch.tensor(model.tokenizer(text)["input_ids"]) for text in texts]
     places = [(d, i) for d, t in enumerate(tokens) for i in range(0, len(t) - need, need)]
     for number, plan in enumerate(plans):
@@ -173,7 +176,7 @@ def main() -> None:
             continue
         document, begin = places[number * len(places) // len(plans)]
         ids = tokens[document][begin : begin + need]
-        row = {"number": number, "document": document, **plan, **live(model, s, ids, plan, number)}
+        row = {"number": number, "document": document, **plan, **live(model, s, ids, plan, number, start)}
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         done[number] = row
@@ -181,9 +184,9 @@ def main() -> None:
         print(f"session {number + 1}/{len(plans)}: {means}", flush=True)
     about = {
         "model": args.model,
-        "start_tokens": s.dynamics.start_tokens,
+        "context": start,
         "command": f"python benchmarks/drive_live.py --model {args.model} --sessions {args.sessions} --turns "
-        f"{args.turns}" + ("" if args.start is None else f" --start {args.start}"),
+        f"{args.turns} --context {args.context}",
     }
     found = {**about, **summary([done[i] for i in sorted(done)], s.reward.quality)}
     partial = args.out / f"live-{args.model}.partial"

@@ -19,6 +19,7 @@ from mbrl_split.envs.dynamics import correlation_of
 from mbrl_split.envs.session import SessionVector
 from mbrl_split.scenarios import ChannelSpec
 
+PHONE = {"device": "phone", "edge": "l4", "radio": "5g"}
 INSTANT = {
     "channel": ChannelSpec(fading="none"),
     "context": (Column("noise", "RMS", 0.05, 1.0, "log"),),
@@ -27,8 +28,8 @@ INSTANT = {
 FORMS = [
     {},
     {"actions": "relative"},
-    {"costs": {"deadline": 2.6}},
-    {"costs": {"model": "mistral-7b-4bit", "memory": 1.2e9}},
+    {"costs": {**PHONE, "deadline": 2.6}},
+    {"costs": {**PHONE, "model": "mistral-7b-4bit", "memory": 1.2e9}},
     {"dynamics": {"delay": 2, "knowledge_error": 2.0, "marginal": "normal"}},
     {"dynamics": {"trace": "synthetic", "speed": 10.0}},
     {"dynamics": {"session": False, "battery_joules": None, "edge_load": (0.0, 0.3, 0.9)}},
@@ -101,7 +102,7 @@ def test_every_turn_by_hand(closed_form):
 
 
 def test_the_cache_grows_so_that_moving_gets_dearer(closed_form):
-    env = make(closed_form, n=1, dynamics={"correlation": 0.999999, "marginal": "normal"})
+    env = make(closed_form, n=1, dynamics={"correlation": 0.999999, "marginal": "normal", "start_tokens": 512})
     env.reset(seed=0)
     moving = []
     for t in range(16):
@@ -112,7 +113,7 @@ def test_the_cache_grows_so_that_moving_gets_dearer(closed_form):
 
 
 def test_masks_hold_deadline_and_memory(closed_form):
-    env = make(closed_form, n=64, costs={"deadline": 2.5})
+    env = make(closed_form, n=64, costs={**PHONE, "deadline": 2.5})
     _, info = env.reset(seed=0)
     seen = 0
     for _ in range(16):
@@ -131,14 +132,14 @@ def test_masks_hold_deadline_and_memory(closed_form):
         np.testing.assert_array_equal(11 - info["split"], nearest)
     assert seen > 100
 
-    tight = make(closed_form, n=2, costs={"model": "mistral-7b-4bit", "memory": 6e8})
+    tight = make(closed_form, n=2, costs={"model": "mistral-7b-4bit", "memory": 6e8}, dynamics={"start_tokens": 512})
     _, info = tight.reset(seed=0)
     per_layer = 0.5 * 218_112_000 + 2 * 1024 * 2 * (512 + 128)
     assert info["action_mask"].sum(axis=1).tolist() == [int(6e8 // per_layer)] * 2
 
 
 def test_masks_reach_the_agents(closed_form):
-    env = make(closed_form, n=4, costs={"deadline": 2.45})
+    env = make(closed_form, n=4, costs={**PHONE, "deadline": 2.45})
     agent = PPO(env.single_observation_space, env.single_action_space, n_steps=16, seed=0)
     chosen = []
     step = env.step
@@ -204,7 +205,7 @@ def test_a_csv_trace_is_followed(closed_form, tmp_path):
 
 
 def test_resume_is_bit_equal(closed_form):
-    kw = {"dynamics": {"delay": 1, "knowledge_error": 1.0}, "costs": {"deadline": 2.6}}
+    kw = {"dynamics": {"delay": 1, "knowledge_error": 1.0}, "costs": {**PHONE, "deadline": 2.6}}
     rng = np.random.default_rng(0)
     actions = rng.integers(0, 11, (40, 4))
     env = make(closed_form, **kw)

