@@ -1,6 +1,6 @@
 """What n true evaluations teach each surrogate and its peers, judged on the other half of the measured table.
 
-    python benchmarks/surrogates.py [--models tiny-llama] [--evaluations 30,100] [--seeds 10] [--who ours] [--out FOLDER]
+    python benchmarks/surrogates.py [--models tiny-llama] [--evaluations 30,100] [--seeds 10] [--who ours] [--out DIR]
 
 What runs is in surrogates.yaml. One JSON line per (model, surrogate, rows, n, seed) is appended to runs.jsonl as it is
 finished; a further call does what is missing and writes summary.json and summary.md. Everyone learns the same rows,

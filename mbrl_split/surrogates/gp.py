@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 from scipy.spatial.distance import cdist
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
 
 from mbrl_split.errors import BadInput
 from mbrl_split.surrogates import storage
+from mbrl_split.surrogates.gp_search import by_botorch, by_scikit_learn
 from mbrl_split.surrogates.noise import NoiseModel
 from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.rows import hashed_uniform
@@ -26,7 +23,7 @@ _CHUNK = 4096  # rows predicted at once, which bounds the memory of the cross-co
 class GPSurrogate(WarpedSurrogate):
     """A Gaussian process with a Matérn-5/2 kernel, one length scale per coordinate, a linear trend, and uneven noise.
 
-    ``fit`` maximises scikit-learn's marginal likelihood with even noise (plus the known errors of the rows) on at most
+    ``fit`` maximises the marginal likelihood with even noise (plus the known errors of the rows) on at most
     ``hyper_rows`` rows; learns from the leave-one-group-out residuals where the noise is large; and conditions on at
     most ``max_rows`` rows with that noise. The epistemic part is the posterior of the noise-free function. ``update``
     conditions again with all hyper-parameters and the noise kept: exact, and far cheaper than a fit.
@@ -37,7 +34,9 @@ class GPSurrogate(WarpedSurrogate):
     Args:
         hyper_rows: Most rows for the hyper-parameters.
         max_rows: Most rows to condition on.
-        restarts: Random restarts of the hyper-parameter search.
+        restarts: Random restarts of scikit-learn's hyper-parameter search.
+        library: Who searches the hyper-parameters: scikit-learn the most likely, BoTorch (the extra ``botorch``) the
+            most probable under its prior. All else is the same, and a saved surrogate loads without either.
         warp: See :class:`~mbrl_split.surrogates.warped.WarpedSurrogate`.
         seed: Of the restarts and the subsets.
 
@@ -55,12 +54,15 @@ class GPSurrogate(WarpedSurrogate):
         hyper_rows: int = 500,
         max_rows: int = 3000,
         restarts: int = 0,
+        library: Literal["scikit-learn", "botorch"] = "scikit-learn",
         warp: Literal["auto", "none"] = "auto",
         seed: int = 0,
     ) -> None:
         if min(hyper_rows, max_rows) < 1 or restarts < 0:
             raise BadInput("hyper_rows and max_rows are at least 1, restarts at least 0")
-        settings = {"hyper_rows": hyper_rows, "max_rows": max_rows, "restarts": restarts}
+        if library not in ("scikit-learn", "botorch"):
+            raise BadInput(f"library is 'scikit-learn' or 'botorch', not {library!r}")
+        settings = {"hyper_rows": hyper_rows, "max_rows": max_rows, "restarts": restarts, "library": library}
         super().__init__(warp=warp, seed=seed, settings=settings)
         self._hyper: Array  # amplitude², trend², d length scales, even noise variance
         self._row_noise: NoiseModel
@@ -90,22 +92,9 @@ class GPSurrogate(WarpedSurrogate):
         return np.sort(np.argsort(hashed_uniform(groups, self.seed), kind="stable")[:most])
 
     def _search(self, c: Array, z: Array, known: Array) -> Array:
-        """Hyper-parameters of greatest marginal likelihood."""
-        d = c.shape[1]
-        kernel = (
-            ConstantKernel(1.0, (1e-4, 1e2)) * Matern(np.full(d, 1.5), (0.15, 20.0), nu=2.5)
-            + ConstantKernel(0.1, (1e-6, 1e1)) * DotProduct(1.0, "fixed")
-            + WhiteKernel(0.1, (1e-7, 1e1))
-        )
-        model = GaussianProcessRegressor(
-            kernel, alpha=known + 1e-9, n_restarts_optimizer=self._settings["restarts"], random_state=self.seed
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a hyper-parameter at its bound is an answer
-            fitted = model.fit(c, z).kernel_
-        smooth, trend, white = fitted.k1.k1, fitted.k1.k2, fitted.k2
-        scales = np.broadcast_to(smooth.k2.length_scale, d)
-        return np.array([smooth.k1.constant_value, trend.k1.constant_value, *scales, white.noise_level])
+        if self._settings["library"] == "botorch":
+            return by_botorch(c, z, known, seed=self.seed)
+        return by_scikit_learn(c, z, known, restarts=self._settings["restarts"], seed=self.seed)
 
     def _kernel(self, a: Array, b: Array) -> Array:
         """Prior covariance of the noise-free function, (len(a), len(b))."""
