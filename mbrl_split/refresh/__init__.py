@@ -2,7 +2,7 @@
 
 >>> from mbrl_split.refresh import FixedInterval, RefreshState
 >>> FixedInterval(every=1000, n=8).decide(RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24))
-RefreshDecision(n=8, reason='1000 steps have passed', refit=True, audit=0)
+RefreshDecision(n=8, reason='1000 steps have passed', refit=True, audit=0, forget=False)
 """
 
 from mbrl_split.refresh.base import Acquisition, RefreshDecision, RefreshSchedule, RefreshState, Where

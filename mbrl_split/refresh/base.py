@@ -60,13 +60,15 @@ class RefreshDecision:
     """Pay for ``n`` true evaluations now (0: not now), and why; ``refit`` optimises hyper-parameters again.
 
     ``audit`` asks for that many visited rows, drawn at random, to be measured now and compared with the prediction;
-    the schedule is then asked again. Audited rows are learnt from at the next refresh.
+    the schedule is then asked again. Audited rows are learnt from at the next refresh. ``forget`` says that the world
+    has changed: the surrogate learns from the rows of this refresh on, and from no earlier ones.
     """
 
     n: int
     reason: str
     refit: bool = True
     audit: int = 0
+    forget: bool = False
 
 
 class RefreshSchedule(ABC):

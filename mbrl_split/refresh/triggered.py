@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from mbrl_split.errors import BadInput
@@ -51,6 +51,8 @@ class ErrorTriggered(RefreshSchedule):
         detector: ``"cusum"`` (against 0) or ``"page-hinkley"`` (against the running mean).
         threshold: Alarm level of the detector, in predicted standard deviations.
         slack: Drift that is forgiven per audit, in predicted standard deviations.
+        forget: Take an alarm for a change of the world: earlier rows are not learnt from any more. ``n`` then has to
+            be enough to learn from alone.
     """
 
     n: int = 16
@@ -59,6 +61,7 @@ class ErrorTriggered(RefreshSchedule):
     detector: Literal["cusum", "page-hinkley"] = "cusum"
     threshold: float = 5.0
     slack: float = 0.5
+    forget: bool = False
 
     def __post_init__(self) -> None:
         positive(self, "n", "audit_every", "audit_n", "threshold")
@@ -71,7 +74,8 @@ class ErrorTriggered(RefreshSchedule):
         statistic = cusum if self.detector == "cusum" else page_hinkley
         level = statistic(state.residuals, self.slack)
         if level > self.threshold:
-            return pay(state, self.n, f"{self.detector} at {level:.3g} above {self.threshold:g}")
+            alarm = pay(state, self.n, f"{self.detector} at {level:.3g} above {self.threshold:g}")
+            return replace(alarm, forget=self.forget and alarm.n > 0)
         if state.steps_since_audit >= self.audit_every and state.affordable >= self.audit_n:
             return RefreshDecision(0, f"audit: {self.audit_every} steps have passed", audit=self.audit_n)
         return wait(f"{self.detector} at {level:.3g} within {self.threshold:g}")

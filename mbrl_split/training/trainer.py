@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -76,6 +76,8 @@ class ModelBasedTrainer:
         kappa: Width of the pessimistic bound, in epistemic standard deviations.
         chunk_steps: Steps between two questions to the schedule; default a fiftieth of all. An agent stops at the
             first update past this, so its rollout is the least chunk.
+        memory: The surrogate learns from the latest so many rows alone, anew at every refresh; None: from all.
+        on_step: Told the step before each chunk and before truth is paid for: a simulated world that drifts may change.
         pool_contexts: Fresh contexts in the acquisition's pool.
         visited: Queries remembered as recently visited.
         objective: How the number becomes a reward, for acquisitions and schedules that look at rewards; taken from the
@@ -125,6 +127,8 @@ class ModelBasedTrainer:
         source_mode: Literal["mean", "lcb", "sample"] = "mean",
         kappa: float = 1.0,
         chunk_steps: int | None = None,
+        memory: int | None = None,
+        on_step: Callable[[int], None] | None = None,
         pool_contexts: int = 256,
         visited: int = 4096,
         objective: Objective | None = None,
@@ -132,8 +136,9 @@ class ModelBasedTrainer:
         checkpoint_dir: str | PathLike[str] | None = None,
         show_progress: bool = False,
     ) -> None:
-        for name, value in (("total_steps", total_steps), ("pool_contexts", pool_contexts), ("visited", visited)):
-            if value < 1:
+        sizes = {"total_steps": total_steps, "pool_contexts": pool_contexts, "visited": visited, "memory": memory}
+        for name, value in sizes.items():
+            if value is not None and value < 1:
                 raise BadInput(f"{name} is at least 1, not {value}")
         if design not in ("sobol", "random"):
             raise BadInput(f"design is 'sobol' or 'random', not {design!r}")
@@ -157,6 +162,8 @@ class ModelBasedTrainer:
         self.step = 0
         self.refreshes = 0
         self.last_refresh = self.last_audit = 0
+        self.memory, self.on_step = memory, on_step
+        self.forgotten = 0  # rows of the ledger (of our purposes) from a world that is gone
         self.learnt = 0  # rows of the ledger (of our purposes) that the surrogate knows
         self.residuals: list[float] = []
         self._settings = {
@@ -166,6 +173,7 @@ class ModelBasedTrainer:
             "source_mode": source_mode,
             "kappa": kappa,
             "fidelity": self.fidelity.config(),
+            "memory": memory,
             "schedule": {"name": type(schedule).__name__, **schedule.config()},
             "acquisition": {"name": type(acquisition).__name__, **acquisition.config()},
         }
@@ -193,10 +201,12 @@ class ModelBasedTrainer:
             # Past the memory of what was visited: a replayed transition is no new visit.
             self.agent.relabel = partial(relabel, source=self.source)
         while self.step < self.total_steps:
+            self._tell_world()
             border = self.step + self.chunk_steps
             self.step = learn_chunk(
                 self.agent, self.env, self.step, border, self.total_steps, self.logger, source="surrogate"
             )
+            self._tell_world()
             if self.step < self.total_steps:  # truth bought after the last step would teach nobody
                 self._ask_schedule()
             self._checkpoint()
@@ -205,6 +215,7 @@ class ModelBasedTrainer:
     def _begin(self) -> None:
         """Measure the initial design and fit the surrogate to it."""
         self.logger.rewind(0, 0)
+        self._tell_world()
         if isinstance(self.initial_design, int):
             spread = sobol_design if self.design == "sobol" else random_design
             X = spread(self.columns, self.initial_design, self.rng["design"])
@@ -224,6 +235,8 @@ class ModelBasedTrainer:
             decision = self.schedule.decide(self._state())
         self.logger.log("decision", self.step, n=decision.n, reason=decision.reason, spent=self.ledger.spent)
         if decision.n > 0:
+            if decision.forget:
+                self.forgotten = len(self.ledger.rows(PURPOSES))
             pool = self._pool()
             n = self.fidelity.rows(decision.n, self.ledger.oracle.tokens_per_evaluation)
             picked = self.acquisition.select(pool, self.surrogate, n, self.rng["select"])
@@ -233,7 +246,7 @@ class ModelBasedTrainer:
             self.refreshes += 1
             self.last_refresh = self.last_audit = self.step
             self.residuals = []
-            self._learn(refit=decision.refit)
+            self._learn(refit=decision.refit or decision.forget)
             self.agent.on_source_changed(self.source.version)
             self.logger.log("refresh", self.step, rows=self.learnt, version=self.source.version, reason=decision.reason)
 
@@ -248,6 +261,10 @@ class ModelBasedTrainer:
             z = (found.mean - predicted.mean) / np.maximum(predicted.std, 1e-12)
             self.residuals += z.tolist()
             self.logger.log("audit", self.step, rows=len(found), residual=float(z.mean()), reason=reason)
+
+    def _tell_world(self) -> None:
+        if self.on_step is not None:
+            self.on_step(self.step)
 
     # ---- truth --------------------------------------------------------------------------------------------------
 
@@ -274,12 +291,15 @@ class ModelBasedTrainer:
         return clarity(X, self.surrogate, self.objective, self.rng["clarity"]) < self.fidelity.confidence
 
     def _learn(self, *, refit: bool) -> None:
-        """Teach the surrogate every row that was paid for: from scratch, or those that are new to it."""
+        """Teach the surrogate what was paid for and is not forgotten: from scratch, or the rows that are new to it."""
         rows = self.ledger.rows(PURPOSES)
-        if refit or self.learnt == 0:
-            self.surrogate.fit(**lesson(self.surrogate, rows), columns=self.columns)
+        order = np.arange(len(rows))
+        oldest = self.forgotten if self.memory is None else max(self.forgotten, len(rows) - self.memory)
+        # What was learnt cannot be taken out again: where rows are dropped, the rest is learnt anew.
+        if refit or self.memory is not None or self.learnt <= self.forgotten:
+            self.surrogate.fit(**lesson(self.surrogate, rows.take(order >= oldest)), columns=self.columns)
         elif len(rows) > self.learnt:
-            self.surrogate.update(**lesson(self.surrogate, rows.take(np.arange(len(rows)) >= self.learnt)))
+            self.surrogate.update(**lesson(self.surrogate, rows.take(order >= self.learnt)))
         self.learnt = len(rows)
         self.source.replace(self.surrogate)
 
@@ -355,6 +375,7 @@ class ModelBasedTrainer:
             "last_refresh": self.last_refresh,
             "last_audit": self.last_audit,
             "learnt": self.learnt,
+            "forgotten": self.forgotten,
             "residuals": self.residuals,
             "version": self.source.version,
             "rng": {name: rng.bit_generator.state for name, rng in self.rng.items()},
@@ -387,7 +408,7 @@ class ModelBasedTrainer:
         self.source.replace(self.surrogate)
         self.source.version = state["version"]
         take_hold(self.agent, self.env)
-        for name in ("step", "refreshes", "last_refresh", "last_audit", "learnt"):
+        for name in ("step", "refreshes", "last_refresh", "last_audit", "learnt", "forgotten"):
             setattr(self, name, state[name])
         self.residuals = list(state["residuals"])
         for name, rng in self.rng.items():
