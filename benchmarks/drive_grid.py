@@ -70,7 +70,7 @@ def judge(model: str, overrides: dict[str, Any], contexts: int, replicates: int)
         "trusted": all(r.trusted for r in regret.values()),
         "lost": {rule: r.normalised for rule, r in regret.items()},
         "both": bool(headroom.value > 0 and all(r.normalised >= LOSS for r in regret.values())),
-        "resamples": "".join("01"[x] for x in both),  # whether both lose enough, one figure per resample
+        "resamples": "".join("01"[int(x)] for x in both),  # whether both lose enough, one figure per resample
     }
 
 
