@@ -208,7 +208,7 @@ def main(rounds: int, steps: int, clock: Callable[[], float], out: Path | None) 
     print(f"{'the environments alone':<28}      {alone:9,.0f}/s")
     for label, (kind, settings) in CASES.items():
         a, b = mine(kind, settings, 0), peer(kind, settings, 0)
-        a(4096), b(4096)
+        a(2048), b(2048)
         ours, theirs = [], []
         for _ in range(rounds):
             ours.append(speed(a, steps))
@@ -233,7 +233,7 @@ def main(rounds: int, steps: int, clock: Callable[[], float], out: Path | None) 
                 env.single_observation_space, env.single_action_space, seed=0, n_steps=16, batch_size=n * 4, n_epochs=4
             )
             agent.learn(env, 16 * n)
-            measured = [speed(lambda s: agent.learn(env, s), 16 * n * 8) for _ in range(rounds)]  # noqa: B023
+            measured = [speed(lambda s: agent.learn(env, s), 16 * n * 4) for _ in range(rounds)]  # noqa: B023
             label = f"PPO, {n} {what}"
             figures[label] = {"ours": statistics.median(measured)}
             print(f"{label:<28} ours {statistics.median(measured):9,.0f}/s")
