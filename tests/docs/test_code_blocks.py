@@ -12,6 +12,7 @@ from mbrl_split import cli
 from mbrl_split.bench import load_suite
 
 from .pages import FENCE, IDS, PAGES, ROOT, blocks
+from .plugin import install
 
 WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
 
@@ -19,6 +20,8 @@ WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if page.name == "plug-in.md":
+        install(tmp_path, monkeypatch)
     document = Sybil(parsers=[PythonCodeBlockParser()]).parse(page)
     examples = list(document.examples())
     assert len(examples) == len(blocks(page, "python"))
@@ -35,11 +38,18 @@ def test_a_block_that_fails_is_noticed(tmp_path):
         second.evaluate()
 
 
+def with_includes(body):
+    """A block whose lines are those of a file that it includes."""
+    return re.sub(r'^--8<-- "([^"]+)"$', lambda found: (ROOT / found[1]).read_text(), body, flags=re.MULTILINE)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_suites_are_valid(page, tmp_path):
+def test_suites_are_valid(page, tmp_path, monkeypatch):
+    if page.name == "plug-in.md":
+        install(tmp_path, monkeypatch)
     for i, body in enumerate(blocks(page, "yaml")):
         path = tmp_path / f"suite-{i}.yaml"
-        path.write_text(body)
+        path.write_text(with_includes(body))
         assert list(load_suite(path).cells())
 
 
