@@ -36,6 +36,7 @@ from mbrl_split.envs import compose_reward
 from mbrl_split.errors import BadInput
 from mbrl_split.evaluation import DecisionProblem
 from mbrl_split.oracles import TableOracle
+from mbrl_split.oracles.table_file import table_path
 from mbrl_split.surrogates import (
     EnsembleSurrogate,
     FadingSurrogate,
@@ -66,6 +67,8 @@ class Judge:
     def __init__(self, model: str, suite: dict[str, Any]) -> None:
         self.replay, judge = (TableOracle.load(model, suite["scenario"], half) for half in ("replay", "judge"))
         self.columns = judge.columns
+        cards = [table_path(model, suite["scenario"], half).with_suffix(".json") for half in ("replay", "judge")]
+        self.tables = "-".join(json.loads(card.read_text())["sha256"][:8] for card in cards)
         rng = np.random.default_rng(20_000_003)
         self.X = np.column_stack([c.sample(suite["fresh"], rng) for c in judge.columns])
         self.fresh = judge.measure(self.X, seeds=rng.integers(0, 2**31, len(self.X))).mean
@@ -194,14 +197,20 @@ def main() -> None:
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "runs.jsonl"
-    runs = read_runs(path)
-    done = {tuple(run[key] for key in KEY) for run in runs}
     judges: dict[str, Judge] = {}
     for model in args.models.split(","):
         try:
             judges[model] = Judge(model, suite)
         except BadInput as error:
             print(f"left out: {error}", flush=True)
+    runs = read_runs(path)
+    # Runs on tables that have been measured anew since do not compare with those on the new ones.
+    current = [r for r in runs if r["model"] not in judges or r.get("tables") == judges[r["model"]].tables]
+    if len(current) < len(runs):
+        print(f"{len(runs) - len(current)} runs on older tables dropped", flush=True)
+        runs = current
+        write(path, "".join(json.dumps(run) + "\n" for run in runs))
+    done = {tuple(run[key] for key in KEY) for run in runs}
     # Seed by seed, so that what is there whenever this is stopped compares like with like.
     for seed in range(args.seeds):
         for model, judge in judges.items():
@@ -211,7 +220,12 @@ def main() -> None:
                 if key in done or not wanted or args.who not in ("all", "ours" if spec.get("ours") else "peers"):
                     continue
                 found = judge.run(spec, n, seed)
-                run = {**dict(zip(KEY, key, strict=True)), "ours": bool(spec.get("ours")), **found}
+                run = {
+                    **dict(zip(KEY, key, strict=True)),
+                    "ours": bool(spec.get("ours")),
+                    "tables": judge.tables,
+                    **found,
+                }
                 runs.append(run)
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(run) + "\n")

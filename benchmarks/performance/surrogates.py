@@ -42,16 +42,16 @@ def rows(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def in_turn(a: Callable[[], object], b: Callable[[], object], rounds: int, repeat: int = 1) -> dict[str, float]:
-    """Seconds of each side (medians) and the median over rounds of b's over a's."""
+    """Processor seconds of each side (medians) and the median over rounds of b's over a's."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for side in (a, b):
         side()  # warm up
     for _ in range(rounds):
         for side, kept in zip((a, b), seconds, strict=True):
-            began = time.perf_counter()
+            began = time.process_time()
             for _ in range(repeat):
                 side()
-            kept.append((time.perf_counter() - began) / repeat)
+            kept.append((time.process_time() - began) / repeat)
     ratio = statistics.median(y / x for x, y in zip(*seconds, strict=True))
     return {"seconds": statistics.median(seconds[0]), "peer_seconds": statistics.median(seconds[1]), "ratio": ratio}
 
