@@ -24,6 +24,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from drive_grid import settings
+from matplotlib.ticker import NullFormatter
 
 from mbrl_split import scenario
 from mbrl_split.bench.figures import COLOURS, STYLE, to_svg
@@ -87,6 +88,8 @@ def loss_figure(rows: list[dict[str, Any]]) -> str:
                 axes.plot(x, [row["headroom"] for row in chosen], color=colour, ls="--", lw=1, label="_")
             axes.plot([], [], color="k", ls="--", lw=1, label="headroom: optimal − best fixed")
             axes.set(xscale="log", yscale="log", xlabel="price of moving one layer (reward)", title=f"Myopic, {words}")
+            axes.set_xticks([0.02, 0.05, 0.1], ["0.02", "0.05", "0.1"])
+            axes.xaxis.set_minor_formatter(NullFormatter())
         panels[0].set_ylabel("reward per turn")
         panels[1].legend(fontsize=9)
         return to_svg(figure)

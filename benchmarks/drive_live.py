@@ -42,14 +42,14 @@ from mbrl_split.scenarios import Scenario
 SEED = 2024
 
 
-def rolled_out(s: Scenario, table: TableOracle, sessions: int) -> list[dict[str, Any]]:
-    """Splits, noise and table damage of each session under the exact policy."""
+def rolled_out(s: Scenario, table: TableOracle, sessions: int, turns: int) -> list[dict[str, Any]]:
+    """Splits, noise and table damage of the first turns of each session under the policy for the whole of it."""
     damage = lambda X: table.expected(X)[0]  # noqa: E731
     policy = SessionModel(s, table.n_layers, damage).policy("optimal")
     env = LLMSplitVector(sessions, s, source=TableSource(table))
     obs, info = env.reset(seed=[SEED + i for i in range(sessions)])
     found: list[dict[str, Any]] = [{"splits": [], "noise": [], "table": [], "moved": 0} for _ in range(sessions)]
-    for _ in range(s.episode_steps):
+    for _ in range(turns):
         obs, _, _, _, info = env.step(policy.act(obs, mask=info["action_mask"]))
         expected = damage(info["query"])
         for i, row in enumerate(found):
@@ -148,15 +148,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="tiny-llama")
     parser.add_argument("--sessions", type=int, default=24)
-    parser.add_argument("--turns", type=int, default=6, help="turns of a session, instead of drive's own")
+    parser.add_argument("--turns", type=int, default=6, help="first turns of a session that are run")
     parser.add_argument("--context", type=int, default=512, help="most tokens run before the first turn")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/drive"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    s = scenario("drive", episode_steps=args.turns)
+    s = scenario("drive")
     assert s.dynamics is not None
     start = min(s.dynamics.start_tokens, args.context)
-    plans = rolled_out(s, TableOracle.load(args.model, s, half="judge"), args.sessions)
+    plans = rolled_out(s, TableOracle.load(args.model, s, half="judge"), args.sessions, args.turns)
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / f"live-{args.model}.jsonl"
     done: dict[int, dict[str, Any]] = {}
