@@ -105,3 +105,13 @@ def test_only_and_shards(tmp_path: Path) -> None:
         select(suite, "equalised/nothing")
     with pytest.raises(BadInput, match="shard"):
         select(suite, shard=(4, 4))
+
+
+def test_a_suite_narrowed_to_some_scenarios_leaves_out_the_others_rows(tmp_path: Path) -> None:
+    rows = [{"algorithm": "random"}, {"algorithm": "myopic", "scenarios": ["drive"]}]
+    both = write(tmp_path, scenarios=["equalised", "drive"], algorithms=rows)
+    assert {c.name.rpartition("/")[0] for c in load_suite(both, ["scenarios=[equalised]"]).cells()} == {
+        "equalised/random"
+    }
+    with pytest.raises(BadInput, match="unknown scenario 'drove'"):
+        load_suite(write(tmp_path, algorithms=[{"algorithm": "random", "scenarios": ["drove"]}]))
