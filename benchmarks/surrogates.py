@@ -3,7 +3,7 @@
     python benchmarks/surrogates.py [--models tiny-llama] [--evaluations 30,100] [--seeds 10] [--who ours] [--out DIR]
 
 What runs is in surrogates.yaml. One JSON line per (model, surrogate, rows, n, seed) is appended to runs.jsonl as it is
-finished; a further call does what is missing and writes summary.json and summary.md. Everyone learns the same rows,
+finished; a further call does what is missing. surrogates_report.py says what they add up to. All learn the same rows,
 except the table, which measures its own grid. Judged by: the root mean square error of the mean against the expected
 damage; log score, CRPS and 90 % coverage of one fresh true evaluation (coverage also by terciles of predicted damage);
 the regret of choosing the split with the greatest predicted reward; processor seconds on one thread.
@@ -17,7 +17,6 @@ import json
 import os
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,8 +56,6 @@ OURS: dict[str, Callable[..., Any]] = {
     "gp-per-split": lambda seed: OnePerSplit(),
 }
 KEY = ("model", "surrogate", "rows", "n", "seed")
-SHOWN = ("rmse", "nll", "crps", "coverage", "low", "middle", "high", "regret")
-SECONDS = ("fit_cpu_seconds", "predict_cpu_seconds")
 
 
 class Judge:
@@ -121,51 +118,6 @@ class Judge:
         splits = np.arange(1, problem.n_layers)
         wanted = compose_reward(damage, splits, problem.n_layers, problem.scenario.reward).argmax(axis=1) + 1
         return problem.regret(lambda context, split, step: wanted)
-
-
-def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Means over seeds, with the standard error of the regret."""
-    cells = defaultdict(list)
-    for run in runs:
-        cells[run["model"], run["n"], run["surrogate"], run["rows"]].append(run)
-    out = []
-    for (model, n, name, rows), found in sorted(cells.items()):
-        means = {key: float(np.mean([r[key] for r in found])) for key in SHOWN}
-        # Processor seconds: not every run has them.
-        means |= {key: mean_or_none([r[key] for r in found if key in r]) for key in SECONDS}
-        spread = float(np.std([r["regret"] for r in found], ddof=1) / np.sqrt(len(found))) if len(found) > 1 else None
-        row = {"model": model, "n": n, "surrogate": name, "rows": rows, "ours": found[0]["ours"], "seeds": len(found)}
-        out.append({**row, **means, "regret_std_error": spread})
-    return out
-
-
-def mean_or_none(values: list[float]) -> float | None:
-    return float(np.mean(values)) if values else None
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """One table per model and n, best regret first."""
-    lines = ["# Surrogates and peers", "", "`python benchmarks/surrogates.py`; means over seeds. Ours in bold.", ""]
-    cells = defaultdict(list)
-    for row in rows:
-        cells[row["model"], row["n"]].append(row)
-    for (model, n), found in cells.items():
-        lines += [f"## {model}, {n} true evaluations", ""]
-        lines.append(
-            "| surrogate | rows | seeds | regret | RMSE | NLL | CRPS | coverage | low, middle, high | fit, s |"
-        )
-        lines.append("|---|---|---|---|---|---|---|---|---|---|")
-        for r in sorted(found, key=lambda r: r["regret"]):
-            name = f"**{r['surrogate']}**" if r["ours"] else r["surrogate"]
-            error = "" if r["regret_std_error"] is None else f" ± {r['regret_std_error']:.3f}"
-            fit = "" if r["fit_cpu_seconds"] is None else f"{r['fit_cpu_seconds']:.2f}"
-            parts = ", ".join(f"{100 * r[key]:.0f}" for key in ("low", "middle", "high"))
-            lines.append(
-                f"| {name} | {r['rows']} | {r['seeds']} | {r['regret']:.3f}{error} | {r['rmse']:.4f} | {r['nll']:.2f} "
-                f"| {r['crps']:.4f} | {100 * r['coverage']:.1f} % | {parts} | {fit} |"
-            )
-        lines.append("")
-    return "\n".join(lines)
 
 
 def write(path: Path, text: str) -> None:
@@ -233,9 +185,6 @@ def main() -> None:
                     f"{' '.join(map(str, key))}: regret {run['regret']:.3f} in {run['fit_cpu_seconds']:.1f} s",
                     flush=True,
                 )
-    rows = summary(runs)
-    write(args.out / "summary.json", json.dumps({"suite": suite, "rows": rows}, indent=1) + "\n")
-    write(args.out / "summary.md", markdown(rows))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the runs of surrogates.py say: claims.md and three figures, beside runs.jsonl.
+"""What the runs of surrogates.py say: summary.json, summary.md, claims.md and three figures, beside runs.jsonl.
 
     python benchmarks/surrogates_report.py [--out benchmarks/results/surrogates]
 
@@ -9,6 +9,7 @@ compared surrogates have finished, and says how many.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -17,12 +18,15 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from surrogates import read_runs, write
+from surrogates import SUITE, read_runs, write
 
 from mbrl_split.bench.figures import COLOURS, STYLE, to_svg
 
+SHOWN = ("rmse", "nll", "crps", "coverage", "low", "middle", "high", "regret")
+SECONDS = ("fit_cpu_seconds", "predict_cpu_seconds")
 MAIN = ("gp", "mlp", "ensemble", "xgboost")
 PARTS = ("low", "middle", "high")
 STRUCTURES = {
@@ -214,12 +218,62 @@ def svg(figure: Figure) -> str:
     return re.sub(r"\n\s*\n", "\n", drawing)
 
 
+def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Means over seeds, with the standard error of the regret."""
+    cells = defaultdict(list)
+    for run in runs:
+        cells[run["model"], run["n"], run["surrogate"], run["rows"]].append(run)
+    out = []
+    for (model, n, name, rows), found in sorted(cells.items()):
+        means = {key: float(np.mean([r[key] for r in found])) for key in SHOWN}
+        # Processor seconds: not every run has them.
+        means |= {key: mean_or_none([r[key] for r in found if key in r]) for key in SECONDS}
+        spread = float(np.std([r["regret"] for r in found], ddof=1) / np.sqrt(len(found))) if len(found) > 1 else None
+        row = {"model": model, "n": n, "surrogate": name, "rows": rows, "ours": found[0]["ours"], "seeds": len(found)}
+        out.append({**row, **means, "regret_std_error": spread})
+    return out
+
+
+def mean_or_none(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """One table per model and n, best regret first."""
+    lines = ["# Surrogates and peers", "", "`python benchmarks/surrogates.py`; means over seeds. Ours in bold.", ""]
+    cells = defaultdict(list)
+    for row in rows:
+        cells[row["model"], row["n"]].append(row)
+    for (model, n), found in cells.items():
+        lines += [f"## {model}, {n} true evaluations", ""]
+        lines.append(
+            "| surrogate | rows | seeds | regret | RMSE | NLL | CRPS | coverage | low, middle, high | fit, CPU s |"
+        )
+        lines.append("|---|---|---|---|---|---|---|---|---|---|")
+        for r in sorted(found, key=lambda r: r["regret"]):
+            name = f"**{r['surrogate']}**" if r["ours"] else r["surrogate"]
+            error = "" if r["regret_std_error"] is None else f" ± {r['regret_std_error']:.3f}"
+            fit = "" if r["fit_cpu_seconds"] is None else f"{r['fit_cpu_seconds']:.2f}"
+            parts = ", ".join(f"{100 * r[key]:.0f}" for key in ("low", "middle", "high"))
+            lines.append(
+                f"| {name} | {r['rows']} | {r['seeds']} | {r['regret']:.3f}{error} | {r['rmse']:.4f} | {r['nll']:.2f} "
+                f"| {r['crps']:.4f} | {100 * r['coverage']:.1f} % | {parts} | {fit} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/surrogates"))
     out = parser.parse_args().out
     by_model: dict[str, list[Run]] = defaultdict(list)
-    for run in read_runs(out / "runs.jsonl"):
+    every = read_runs(out / "runs.jsonl")
+    rows = summary(every)
+    suite = yaml.safe_load(SUITE.read_text(encoding="utf-8"))
+    write(out / "summary.json", json.dumps({"suite": suite, "rows": rows}, indent=1) + "\n")
+    write(out / "summary.md", markdown(rows))
+    for run in every:
         by_model[run["model"]].append(run)
     models = {model: Runs(runs) for model, runs in by_model.items()}
     text = [
