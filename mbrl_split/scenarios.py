@@ -129,6 +129,14 @@ class Scenario:
             perplexity at the episode's start, which then belongs to the observation and costs one measurement.
         dynamics: What changes from turn to turn of a session; None: the context holds for the episode.
         costs: What a turn costs in seconds and joules (with dynamics only).
+
+    Example:
+        >>> from mbrl_split import Scenario
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.scenarios import ChannelSpec
+        >>> still = Scenario("still", ChannelSpec(fading="none"), (Column("noise", "RMS", 0.05, 1.0, "log"),))
+        >>> [column.name for column in still.columns(n_layers=12)], still.tokens
+        (['split', 'noise'], 1024)
     """
 
     name: str
@@ -236,6 +244,12 @@ def scenario(name: str | Scenario, **overrides: Any) -> Scenario:
 
     Raises:
         BadInput: The name or a field is unknown, or a value is out of range.
+
+    Example:
+        >>> from mbrl_split import scenario
+        >>> louder = scenario("equalised", context={"noise": [0.2, 1.0]}, reward={"quality": 10})
+        >>> louder.context[0].low, louder.reward.quality, louder.reward.load
+        (0.2, 10, 1.0)
     """
     if isinstance(name, Scenario):
         base = name

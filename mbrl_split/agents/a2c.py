@@ -65,7 +65,17 @@ class A2CConfig:
 
 
 class A2C(OnPolicy):
-    """One gradient step per short rollout of every sub-environment; see :class:`A2CConfig` for the settings."""
+    """One gradient step per short rollout of every sub-environment; see :class:`A2CConfig` for the settings.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from mbrl_split.agents import A2C
+        >>> env = gym.make_vec("CartPole-v1", num_envs=8)
+        >>> agent = A2C(env.single_observation_space, env.single_action_space, seed=0)
+        >>> history = agent.learn(env, 512)
+        >>> agent.act(env.reset(seed=0)[0], deterministic=True).shape
+        (8,)
+    """
 
     Config = A2CConfig
 

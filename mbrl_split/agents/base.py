@@ -18,6 +18,14 @@ class History:
 
     Each record has ``step`` (environment steps so far, summed over sub-environments) and any scalars that the agent
     or a callback logged there, such as ``train/policy_loss`` or ``episode/return``.
+
+    Example:
+        >>> from mbrl_split.agents import History
+        >>> history = History()
+        >>> history.log(100, loss=0.5)
+        >>> history.log(200, loss=0.25)
+        >>> history.column("loss")
+        (array([100., 200.]), array([0.5 , 0.25]))
     """
 
     records: list[dict[str, float]] = field(default_factory=list)

@@ -63,7 +63,19 @@ class EpsilonGreedyConfig(BanditConfig):
 
 
 class EpsilonGreedy(TableBandit):
-    """The arm with the best mean, or with probability ε any allowed arm. Arms never tried come first."""
+    """The arm with the best mean, or with probability ε any allowed arm. Arms never tried come first.
+
+    Example:
+        >>> import gymnasium as gym, numpy as np
+        >>> from mbrl_split.agents import EpsilonGreedy
+        >>> rng, nothing = np.random.default_rng(0), np.zeros((1, 1))
+        >>> agent = EpsilonGreedy(gym.spaces.Box(0, 1, (1,)), gym.spaces.Discrete(3), seed=0)
+        >>> for _ in range(200):
+        ...     arm = agent.act(nothing)
+        ...     agent.observe(nothing, arm, rng.binomial(1, [0.1, 0.9, 0.5])[arm])
+        >>> agent.act(nothing, deterministic=True)
+        array([1])
+    """
 
     Config = EpsilonGreedyConfig
 
@@ -107,7 +119,19 @@ class UCB1Config(BanditConfig):
 
 
 class UCB1(TableBandit):
-    """Mean + range·√(c·ln t / pulls) (Auer, Cesa-Bianchi and Fischer, 2002), for rewards of a known range."""
+    """Mean + range·√(c·ln t / pulls) (Auer, Cesa-Bianchi and Fischer, 2002), for rewards of a known range.
+
+    Example:
+        >>> import gymnasium as gym, numpy as np
+        >>> from mbrl_split.agents import UCB1
+        >>> rng, nothing = np.random.default_rng(0), np.zeros((1, 1))
+        >>> agent = UCB1(gym.spaces.Box(0, 1, (1,)), gym.spaces.Discrete(3), seed=0)
+        >>> for _ in range(200):
+        ...     arm = agent.act(nothing)
+        ...     agent.observe(nothing, arm, rng.binomial(1, [0.1, 0.9, 0.5])[arm])
+        >>> agent.act(nothing, deterministic=True)
+        array([1])
+    """
 
     Config = UCB1Config
 
@@ -155,7 +179,19 @@ class ThompsonSamplingConfig(BanditConfig):
 
 
 class ThompsonSampling(TableBandit):
-    """The arm whose posterior draw of the mean is largest (Thompson, 1933), with conjugate posteriors."""
+    """The arm whose posterior draw of the mean is largest (Thompson, 1933), with conjugate posteriors.
+
+    Example:
+        >>> import gymnasium as gym, numpy as np
+        >>> from mbrl_split.agents import ThompsonSampling
+        >>> rng, nothing = np.random.default_rng(0), np.zeros((1, 1))
+        >>> agent = ThompsonSampling(gym.spaces.Box(0, 1, (1,)), gym.spaces.Discrete(3), seed=0)
+        >>> for _ in range(200):
+        ...     arm = agent.act(nothing)
+        ...     agent.observe(nothing, arm, rng.binomial(1, [0.1, 0.9, 0.5])[arm])
+        >>> agent.act(nothing, deterministic=True)
+        array([1])
+    """
 
     Config = ThompsonSamplingConfig
 
@@ -204,6 +240,17 @@ class SuccessiveElimination(TableBandit):
 
     After n pulls an arm's mean is known to ± range·√(ln(4·A·n²/δ) / 2n), by Hoeffding's inequality and a union over
     arms and n. An arm falls when its upper end lies below the lower end of the best.
+
+    Example:
+        >>> import gymnasium as gym, numpy as np
+        >>> from mbrl_split.agents import SuccessiveElimination
+        >>> rng, nothing = np.random.default_rng(0), np.zeros((1, 1))
+        >>> agent = SuccessiveElimination(gym.spaces.Box(0, 1, (1,)), gym.spaces.Discrete(3), seed=0)
+        >>> for _ in range(200):
+        ...     arm = agent.act(nothing)
+        ...     agent.observe(nothing, arm, rng.binomial(1, [0.1, 0.9, 0.5])[arm])
+        >>> agent.act(nothing, deterministic=True)
+        array([1])
     """
 
     Config = SuccessiveEliminationConfig

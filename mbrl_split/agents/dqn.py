@@ -100,6 +100,15 @@ class DQN(Learner):
     Attributes:
         relabel: (obs (n, d), actions (n,) from 0, next_obs (n, d)) → rewards (n,) by the present source. Taken from the
             environment's method ``relabel`` at :meth:`start` if it has one and none was set.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from mbrl_split.agents import DQN
+        >>> env = gym.make_vec("CartPole-v1", num_envs=8)
+        >>> agent = DQN(env.single_observation_space, env.single_action_space, seed=0, learning_starts=128)
+        >>> history = agent.learn(env, 512)
+        >>> agent.act(env.reset(seed=0)[0], deterministic=True).shape
+        (8,)
     """
 
     Config = DQNConfig

@@ -104,7 +104,20 @@ class LinearBandit(Bandit):
 
 
 class LinUCB(LinearBandit):
-    """The arm with the largest xᵀθ + α·√(xᵀV⁻¹x) (Li et al., 2010, the disjoint model)."""
+    """The arm with the largest xᵀθ + α·√(xᵀV⁻¹x) (Li et al., 2010, the disjoint model).
+
+    Example:
+        >>> import gymnasium as gym, numpy as np
+        >>> from mbrl_split.agents import LinUCB
+        >>> rng = np.random.default_rng(0)
+        >>> agent = LinUCB(gym.spaces.Box(-1, 1, (1,)), gym.spaces.Discrete(2), seed=0)
+        >>> for _ in range(50):
+        ...     contexts = rng.uniform(-1, 1, (8, 1))
+        ...     arms = agent.act(contexts)
+        ...     agent.observe(contexts, arms, np.where(arms == 1, contexts[:, 0], 0.0))
+        >>> agent.act(np.array([[-0.9], [0.9]]), deterministic=True)
+        array([0, 1])
+    """
 
     def scores(self, contexts: Array, rng: np.random.Generator | None) -> Array:
         means = self.means(contexts)
@@ -116,7 +129,20 @@ class LinUCB(LinearBandit):
 
 
 class LinTS(LinearBandit):
-    """The arm with the largest xᵀθ̃, θ̃ ~ N(θ, α²·V⁻¹) drawn for every context (Agrawal and Goyal, 2013)."""
+    """The arm with the largest xᵀθ̃, θ̃ ~ N(θ, α²·V⁻¹) drawn for every context (Agrawal and Goyal, 2013).
+
+    Example:
+        >>> import gymnasium as gym, numpy as np
+        >>> from mbrl_split.agents import LinTS
+        >>> rng = np.random.default_rng(0)
+        >>> agent = LinTS(gym.spaces.Box(-1, 1, (1,)), gym.spaces.Discrete(2), seed=0)
+        >>> for _ in range(50):
+        ...     contexts = rng.uniform(-1, 1, (8, 1))
+        ...     arms = agent.act(contexts)
+        ...     agent.observe(contexts, arms, np.where(arms == 1, contexts[:, 0], 0.0))
+        >>> agent.act(np.array([[-0.9], [0.9]]), deterministic=True)
+        array([0, 1])
+    """
 
     def scores(self, contexts: Array, rng: np.random.Generator | None) -> Array:
         means = self.means(contexts)

@@ -30,7 +30,19 @@ class Writer:
 
 
 class JSONLWriter(Writer):
-    """One JSON object per record, appended and flushed at once."""
+    """One JSON object per record, appended and flushed at once.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from mbrl_split.agents import PPO, JSONLWriter
+        >>> env = gym.make_vec("CartPole-v1", num_envs=8)
+        >>> agent = PPO(env.single_observation_space, env.single_action_space, n_steps=32, seed=0)
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "log"
+        >>> history = agent.learn(env, 512, callback=JSONLWriter(path))
+        >>> len(path.read_text().splitlines())
+        2
+    """
 
     def __init__(self, path: str | PathLike[str]) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +57,19 @@ class JSONLWriter(Writer):
 
 
 class CSVWriter(Writer):
-    """A table with one column per scalar; a scalar that appears later adds a column, empty in the rows before."""
+    """A table with one column per scalar; a scalar that appears later adds a column, empty in the rows before.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from mbrl_split.agents import PPO, CSVWriter
+        >>> env = gym.make_vec("CartPole-v1", num_envs=8)
+        >>> agent = PPO(env.single_observation_space, env.single_action_space, n_steps=32, seed=0)
+        >>> import pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "log"
+        >>> history = agent.learn(env, 512, callback=CSVWriter(path))
+        >>> len(path.read_text().splitlines())
+        3
+    """
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
@@ -81,6 +105,17 @@ class TensorBoardWriter(Writer):
 
     Raises:
         BadInput: The package ``tensorboard`` is not installed.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from mbrl_split.agents import PPO, TensorBoardWriter
+        >>> env = gym.make_vec("CartPole-v1", num_envs=8)
+        >>> agent = PPO(env.single_observation_space, env.single_action_space, n_steps=32, seed=0)
+        >>> import pathlib, tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> history = agent.learn(env, 512, callback=TensorBoardWriter(folder))
+        >>> len(list(folder.iterdir()))
+        1
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -108,6 +143,13 @@ class ProgressBar(Writer):
 
     Raises:
         BadInput: The package ``rich`` is not installed.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from mbrl_split.agents import PPO, ProgressBar
+        >>> env = gym.make_vec("CartPole-v1", num_envs=8)
+        >>> agent = PPO(env.single_observation_space, env.single_action_space, n_steps=32, seed=0)
+        >>> history = agent.learn(env, 512, callback=ProgressBar(512))
     """
 
     def __init__(self, total_steps: int, every: int = 50) -> None:

@@ -27,6 +27,15 @@ class TabularModel:
     Raises:
         BadInput: Shapes disagree, a probability is negative, a row sums to more than one, a state without an allowed
             action, or numbers that are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split.agents import TabularModel
+        >>> P = np.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]])  # action a leads to state a
+        >>> model = TabularModel(P, R=np.array([[0.0, -1.0], [-1.0, 2.0]]), gamma=0.9)
+        >>> model.q(np.zeros(2))
+        array([[ 0., -1.],
+               [-1.,  2.]])
     """
 
     P: Any
@@ -87,7 +96,17 @@ class Plan:
 
 
 class Planner:
-    """Value iteration and backward induction on a :class:`TabularModel`."""
+    """Value iteration and backward induction on a :class:`TabularModel`.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split.agents import Planner, TabularModel
+        >>> P = np.array([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]])  # action a leads to state a
+        >>> model = TabularModel(P, R=np.array([[0.0, -1.0], [-1.0, 2.0]]), gamma=0.9)
+        >>> plan = Planner(model).value_iteration()
+        >>> plan.policy, np.round(plan.values, 3)
+        (array([1, 1]), array([17., 20.]))
+    """
 
     def __init__(self, model: TabularModel) -> None:
         self.model = model

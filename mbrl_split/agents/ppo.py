@@ -91,6 +91,7 @@ class PPO(OnPolicy):
 
     Example:
         >>> import gymnasium as gym
+        >>> from mbrl_split.agents import PPO
         >>> env = gym.make_vec("CartPole-v1", num_envs=8)
         >>> agent = PPO(env.single_observation_space, env.single_action_space, seed=0, **PPO.preset("CartPole-v1"))
         >>> history = agent.learn(env, 1024)

@@ -74,6 +74,15 @@ class REINFORCE(OnPolicy):
     whatever the baseline. So does an episode that is still open when an update comes (only with several
     sub-environments, or after ``max_steps``); it goes on under the new policy. Nothing is discarded, so short episodes
     are not preferred.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from mbrl_split.agents import REINFORCE
+        >>> env = gym.make_vec("CartPole-v1", num_envs=8)
+        >>> agent = REINFORCE(env.single_observation_space, env.single_action_space, seed=0)
+        >>> history = agent.learn(env, 512)
+        >>> agent.act(env.reset(seed=0)[0], deterministic=True).shape
+        (8,)
     """
 
     Config = REINFORCEConfig

@@ -10,7 +10,13 @@ from mbrl_split.errors import BadInput
 
 @dataclass(frozen=True)
 class Constant:
-    """The same value throughout."""
+    """The same value throughout.
+
+    Example:
+        >>> from mbrl_split.agents import Constant
+        >>> Constant(0.1)(0.5)
+        0.1
+    """
 
     value: float
 
@@ -20,7 +26,14 @@ class Constant:
 
 @dataclass(frozen=True)
 class Linear:
-    """From ``start`` to ``end``, reached when the share ``until`` of the learning is done; ``end`` from there on."""
+    """From ``start`` to ``end``, reached when the share ``until`` of the learning is done; ``end`` from there on.
+
+    Example:
+        >>> from mbrl_split.agents import Linear
+        >>> epsilon = Linear(1.0, 0.1, until=0.5)
+        >>> [round(epsilon(done), 2) for done in (0.0, 0.25, 0.5, 1.0)]
+        [1.0, 0.55, 0.1, 0.1]
+    """
 
     start: float
     end: float = 0.0

@@ -73,6 +73,19 @@ class SurrogateBandit(Bandit):
         seed: Fixes everything.
         device: Unused.
         **config: See :class:`SurrogateBanditConfig`.
+
+    Example:
+        >>> import gymnasium as gym, numpy as np
+        >>> from mbrl_split.agents import SurrogateBandit
+        >>> rng = np.random.default_rng(0)
+        >>> spaces = gym.spaces.Box(-1, 1, (1,)), gym.spaces.Discrete(3)
+        >>> agent = SurrogateBandit(*spaces, surrogate="gp", seed=0, cold_start=8)
+        >>> for _ in range(6):
+        ...     contexts = rng.uniform(-1, 1, (8, 1))
+        ...     arms = agent.act(contexts)
+        ...     agent.observe(contexts, arms, -((arms - 1 - contexts[:, 0]) ** 2))
+        >>> agent.act(np.array([[-0.9], [0.0], [0.9]]), deterministic=True)
+        array([0, 1, 2])
     """
 
     Config = SurrogateBanditConfig

@@ -156,7 +156,15 @@ class Checkpoint:
 
 
 class Method(ABC):
-    """A comparator: subclass it in one file under ``baselines/`` and name the file in a suite."""
+    """A comparator: subclass it in one file under ``baselines/`` and name the file in a suite.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split.bench import Checkpoint, Method
+        >>> class AlwaysSix(Method):
+        ...     def learn(self, task):
+        ...         yield Checkpoint(lambda context, split, step: np.full(len(context), 6))
+    """
 
     @abstractmethod
     def learn(self, task: Task) -> Iterator[Checkpoint]:

@@ -27,6 +27,14 @@ class Realisation:
         noise_seeds: One seed per row, (batch,), from which the standard normal noise follows.
         keep: What arrives, boolean, (batch, tokens, d) or (batch, tokens, 1).
         parts: The members' realisations, for a chain.
+
+    Example:
+        >>> import torch
+        >>> from mbrl_split.channels import Radio, Rayleigh, Realisation
+        >>> radio, hidden = Radio(noise_std=0.0, fading=Rayleigh()), torch.ones(2, 3, 4)
+        >>> by_hand = Realisation(gains=[[0.5], [2.0]], noise_seeds=[0, 1])
+        >>> radio.apply(hidden, by_hand)[:, 0, 0]
+        tensor([0.5000, 2.0000])
     """
 
     gains: Tensor | None = None

@@ -23,6 +23,14 @@ class Chain(Channel):
 
     Raises:
         BadInput: No parts, or one that is not a channel.
+
+    Example:
+        >>> import torch
+        >>> from mbrl_split.channels import Chain, Quantize, Radio
+        >>> hidden = torch.ones(2, 3, 4)
+        >>> sent = Chain(Quantize(bits=8), Radio(noise_std=0.1))
+        >>> sent(hidden, seeds=[0, 1]).shape
+        torch.Size([2, 3, 4])
     """
 
     def __init__(self, *parts: Channel) -> None:

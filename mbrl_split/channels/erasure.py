@@ -47,6 +47,14 @@ class Erasure(Channel):
 
     Raises:
         BadInput: p outside [0, 1], an unknown unit or concealment, a packet without payload, or a mixture of forms.
+
+    Example:
+        >>> import torch
+        >>> from mbrl_split.channels import Erasure
+        >>> hidden = torch.ones(1, 4, 1000)
+        >>> received = Erasure(p=0.25)(hidden, seeds=[0])
+        >>> bool(abs((received == 0).float().mean() - 0.25) < 0.03)
+        True
     """
 
     p: float | None = None

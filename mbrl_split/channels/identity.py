@@ -11,7 +11,15 @@ from mbrl_split.channels.base import Channel, Realisation, check_hidden, check_s
 
 
 class Identity(Channel):
-    """Everything arrives as it was sent."""
+    """Everything arrives as it was sent.
+
+    Example:
+        >>> import torch
+        >>> from mbrl_split.channels import Identity
+        >>> hidden = torch.ones(1, 2, 4)
+        >>> bool((Identity()(hidden, seeds=[0]) == hidden).all())
+        True
+    """
 
     deterministic = True
 

@@ -31,6 +31,13 @@ class Quantize(Channel):
 
     Raises:
         BadInput: Unknown bits or scale.
+
+    Example:
+        >>> import torch
+        >>> from mbrl_split.channels import Quantize
+        >>> hidden = torch.tensor([[[-1.0, 0.03, 0.5, 1.0]]])
+        >>> Quantize(bits=4)(hidden, seeds=[0])  # seven steps on either side
+        tensor([[[-1.0000,  0.0000,  0.4286,  1.0000]]])
     """
 
     bits: int | Literal["fp16", "bf16"] = 8

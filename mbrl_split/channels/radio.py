@@ -52,6 +52,15 @@ class Radio(Channel):
 
     Raises:
         BadInput: Noise negative or not finite, both or neither of the two ways, or another value out of range.
+
+    Example:
+        >>> import torch
+        >>> from mbrl_split.channels import Nakagami, Radio
+        >>> hidden = torch.randn(8, 128, 512)  # (batch, tokens, width)
+        >>> radio = Radio(noise_std=0.5, fading=Nakagami(m=2.0), csi="receiver")
+        >>> received = radio(hidden, seeds=range(8))
+        >>> bool((radio(hidden, seeds=range(8)) == received).all())  # equal seeds, equal bits
+        True
     """
 
     noise_std: float | None = None

@@ -37,6 +37,13 @@ class OwnReward:
 
     It knows the transitions that were made and no others: a measurement can only be made where one has been. A query
     that was visited twice has its latest reward.
+
+    Example:
+        >>> from mbrl_split.envs import OwnReward
+        >>> own = OwnReward()
+        >>> own.record([[0.0, 1.0]], [-0.5])
+        >>> own([[0.0, 1.0]])
+        array([-0.5])
     """
 
     def __init__(self) -> None:

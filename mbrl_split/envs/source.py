@@ -37,6 +37,14 @@ class OracleSource:
 
     A deep copy is the same source: what it pays must be counted in one place, even where Gymnasium copies the
     arguments an environment was made with.
+
+    Example:
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.envs import OracleSource
+        >>> from mbrl_split.oracles import FunctionOracle, Ledger
+        >>> source = OracleSource(Ledger(FunctionOracle(lambda X: X[:, 0] ** 2, [Column("x", "1", 0, 9)]), budget=3))
+        >>> source.answer([[1.0], [2.0]], seeds=[0, 1]), source.ledger.spent
+        (array([1., 4.]), 2.0)
     """
 
     version = 0
@@ -60,6 +68,14 @@ class TableSource:
 
     Attributes:
         evaluations: True evaluations answered so far (clean references not included).
+
+    Example:
+        >>> from mbrl_split.envs import TableSource
+        >>> from mbrl_split.oracles import TableOracle
+        >>> source = TableSource(TableOracle.load("tiny-llama", "equalised"))
+        >>> early, late = source.answer([[2, 0.5, 1.0], [10, 0.5, 1.0]], seeds=[0, 0])  # split, noise, m
+        >>> bool(early > late), source.evaluations
+        (True, 2)
     """
 
     version = 0
@@ -87,6 +103,16 @@ class SurrogateSource:
         mode: ``"mean"``; ``"lcb"``, pessimistic about a number that is a cost: mean + kappa·std_epistemic;
             ``"sample"``, one posterior draw per distinct seed.
         kappa: Width of the pessimism, in epistemic standard deviations.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.envs import SurrogateSource
+        >>> from mbrl_split.surrogates import GPSurrogate
+        >>> columns, X = (Column("x", "1", 0, 9),), np.linspace(0, 9, 20)[:, None]
+        >>> surrogate = GPSurrogate().fit(X, X[:, 0] ** 2, columns=columns)
+        >>> round(float(SurrogateSource(surrogate, columns).answer([[3.0]], seeds=[0])[0]), 1)
+        9.0
     """
 
     def __init__(

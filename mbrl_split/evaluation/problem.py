@@ -112,6 +112,18 @@ class DecisionProblem:
 
     Raises:
         BadInput: No contexts, or a damage that is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.evaluation import DecisionProblem
+        >>> damage = lambda X: X[:, 1] / X[:, 0]  # noise over split
+        >>> problem = DecisionProblem.of_function(scenario("equalised"), n_layers=12, damage=damage, n_contexts=200)
+        >>> problem.optimal > problem.best_fixed > problem.random
+        True
+        >>> always_five = lambda context, split, step: np.full(len(context), 5)
+        >>> problem.regret(always_five).normalised > 0
+        True
     """
 
     def __init__(

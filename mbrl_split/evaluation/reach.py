@@ -34,6 +34,12 @@ def first_reach_and_hold(evaluations: ArrayLike, seconds: ArrayLike, regret: Arr
 
     Raises:
         BadInput: The curve is empty, its columns differ in length, or the evaluations descend.
+
+    Example:
+        >>> from mbrl_split.evaluation import first_reach_and_hold
+        >>> curve = {"evaluations": [50, 100, 150, 200], "seconds": [1, 2, 3, 4], "regret": [0.5, 0.08, 0.12, 0.06]}
+        >>> first_reach_and_hold(**curve, target=0.1)  # 100 evaluations reached it and did not hold it
+        Reach(evaluations=200.0, seconds=4.0)
     """
     e, s, r = (np.asarray(a, dtype=np.float64) for a in (evaluations, seconds, regret))
     if e.ndim != 1 or e.size == 0 or not (e.shape == s.shape == r.shape):

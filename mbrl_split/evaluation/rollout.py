@@ -49,6 +49,15 @@ def evaluate(
 
     Raises:
         BadInput: No episodes are asked for.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from mbrl_split.agents import PPO
+        >>> from mbrl_split.evaluation import evaluate
+        >>> env = gym.make_vec("CartPole-v1", num_envs=4)
+        >>> agent = PPO(env.single_observation_space, env.single_action_space, seed=0)
+        >>> evaluate(agent, env, episodes=8, seed=0).returns.shape
+        (8,)
     """
     if episodes < 1:
         raise BadInput(f"at least one episode is evaluated, not {episodes}")

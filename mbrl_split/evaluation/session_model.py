@@ -63,6 +63,14 @@ class SessionModel:
         Refused: A gain that is a state, knowledge with errors, or a trace without a given correlation: there the
             grid would not be the scenario.
         BadInput: No session, or sizes below 1.
+
+    Example:
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.evaluation import SessionModel
+        >>> damage = lambda X: X[:, 1] / X[:, 0]  # noise over split
+        >>> model = SessionModel(scenario("drive"), n_layers=6, damage=damage, bins=7)
+        >>> round(model.value, 2)
+        0.06
     """
 
     def __init__(

@@ -48,6 +48,14 @@ class SessionProblem:
     Raises:
         BadInput: No sessions, or no dynamics.
         Refused: A scenario that a grid cannot hold; see ``SessionModel``.
+
+    Example:
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.evaluation import SessionProblem
+        >>> damage = lambda X: X[:, 1] / X[:, 0]  # noise over split
+        >>> problem = SessionProblem.of_function(scenario("drive"), n_layers=6, damage=damage, n_contexts=50, bins=7)
+        >>> problem.optimal > problem.random
+        True
     """
 
     def __init__(

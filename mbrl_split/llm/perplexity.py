@@ -155,6 +155,15 @@ def perplexity(
     Raises:
         BadInput: The text is shorter than a window, the window is longer than the model takes, or only one of
             ``split`` and ``channel`` is given.
+
+    Example:
+        >>> from mbrl_split.channels import Radio
+        >>> from mbrl_split.data import documents
+        >>> from mbrl_split.llm import SplitModel, perplexity
+        >>> model, text = SplitModel.load("tiny-llama"), documents("sotu", "judge")
+        >>> found = perplexity(model, text, split=3, channel=Radio(noise_std=5.0), max_windows=2)
+        >>> found.nll > found.clean_nll
+        True
     """
     if (split is None) != (channel is None):
         raise BadInput("a channel needs a split and a split a channel: give both, or neither")

@@ -37,6 +37,15 @@ class SplitModel:
     Raises:
         Refused: The model cannot be cut: an encoder-decoder, a state-space model, remote code, not causal, or a model
             whose identity cut does not reproduce its own logits.
+
+    Example:
+        >>> import torch
+        >>> from mbrl_split.llm import SplitModel
+        >>> model = SplitModel.load("tiny-llama")
+        >>> tokens = torch.arange(20, 30)[None]
+        >>> states = model.prefix(tokens)  # (layers + 1, batch, tokens, width), in one pass
+        >>> torch.allclose(model.suffix(states[4], 4), model.logits(tokens), atol=1e-5)
+        True
     """
 
     def __init__(self, hf_model: Any, tokenizer: Any = None, *, name: str | None = None) -> None:

@@ -25,6 +25,14 @@ class FunctionOracle(Oracle):
         seconds: What one evaluation is said to take, in seconds.
         identity: A name that changes whenever ``f`` or the noise does. Needed to keep measurements in a store.
         tokens_per_evaluation: Size of one true evaluation.
+
+    Example:
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.oracles import FunctionOracle
+        >>> oracle = FunctionOracle(lambda X: X[:, 0] ** 2, [Column("x", "1", 0, 9)], noise_std=0.1)
+        >>> one, same, other = oracle.measure([[3.0], [3.0], [3.0]], seeds=[0, 0, 1]).mean
+        >>> bool(one == same), bool(one == other)
+        (True, False)
     """
 
     def __init__(

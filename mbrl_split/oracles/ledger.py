@@ -80,6 +80,17 @@ class Ledger:
 
     Raises:
         BadInput: The budget is negative, or the oracle has no identity to store under.
+
+    Example:
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.oracles import FunctionOracle, Ledger
+        >>> ledger = Ledger(FunctionOracle(lambda X: X[:, 0] ** 2, [Column("x", "1", 0, 9)]), budget=3)
+        >>> ledger.measure([[1.0], [2.0]], seeds=[0, 1]).mean
+        array([1., 4.])
+        >>> ledger.spent, ledger.remaining
+        (2.0, 1.0)
+        >>> ledger.rows().y
+        array([1., 4.])
     """
 
     def __init__(

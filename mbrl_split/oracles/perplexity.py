@@ -55,6 +55,14 @@ class PerplexityOracle(Oracle):
     Raises:
         BadInput: The text holds too few windows, the window does not fit the model, or the context's columns do not
             fit the channel.
+
+    Example:
+        >>> from mbrl_split.oracles import Ledger, PerplexityOracle
+        >>> oracle = PerplexityOracle.load("tiny-llama", "equalised")
+        >>> ledger = Ledger(oracle, budget=10)
+        >>> early, late = ledger.measure([[2, 0.5, 1.0], [10, 0.5, 1.0]], seeds=[0, 0]).mean  # split, noise, m
+        >>> bool(early > late), round(ledger.spent, 2)  # two evaluations, and the clean reading of their eight windows
+        (True, 3.0)
     """
 
     def __init__(

@@ -136,6 +136,12 @@ def plan_from(
 
     Raises:
         BadInput: An unknown family or half, or levels, tokens, draws or splits that cannot be measured.
+
+    Example:
+        >>> from mbrl_split.oracles import plan_from
+        >>> plan = plan_from("tiny-llama", "equalised", "judge", levels={"noise": (0.1, 1.0, 10.0)}, tokens=1024)
+        >>> len(plan.cells(n_layers=12))  # 11 splits at three levels and at pure noise
+        44
     """
     chosen = family_named(family)
     if half not in data.PARTS:

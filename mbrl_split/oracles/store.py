@@ -119,6 +119,14 @@ class SqliteStore(Store):
 
     Raises:
         BadInput: The file cannot be opened or written, or is not a store.
+
+    Example:
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.oracles import FunctionOracle, Ledger, SqliteStore
+        >>> oracle = FunctionOracle(lambda X: X[:, 0] ** 2, [Column("x", "1", 0, 9)], identity="square")
+        >>> ledger = Ledger(oracle, SqliteStore(":memory:"))
+        >>> ledger.measure([[3.0], [3.0]], seeds=[0, 0]).mean, ledger.spent  # one is looked up, both are charged
+        (array([9., 9.]), 2.0)
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -196,6 +204,16 @@ class FileStore(Store):
 
     Raises:
         BadInput: The folder cannot be made or written.
+
+    Example:
+        >>> import tempfile
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.oracles import FileStore, FunctionOracle, Ledger
+        >>> oracle = FunctionOracle(lambda X: X[:, 0] ** 2, [Column("x", "1", 0, 9)], identity="square")
+        >>> store = FileStore(tempfile.mkdtemp())
+        >>> found = Ledger(oracle, store).measure([[3.0], [2.0]], seeds=[0, 0])
+        >>> len(store)
+        2
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

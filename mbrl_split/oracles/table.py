@@ -56,6 +56,13 @@ class TableOracle(Oracle):
     Raises:
         Refused: The table is of another channel, text or window than the scenario's.
         BadInput: The scenario's context leaves the measured range, or asks for more windows than were measured.
+
+    Example:
+        >>> from mbrl_split.oracles import TableOracle
+        >>> table = TableOracle.load("tiny-llama", "equalised", half="judge")
+        >>> damage, std_error = table.expected([[2, 0.5, 1.0], [10, 0.5, 1.0]])  # split, noise, m
+        >>> bool(damage[0] > damage[1] + 10 * std_error[0])
+        True
     """
 
     def __init__(self, table: TableData, scenario: str | Scenario, *, name: str = "table") -> None:

@@ -35,6 +35,11 @@ class RefreshState:
         steps_since_audit: Environment steps since truth was last paid for to audit or to learn.
         gain: Reward per step that an exact surrogate would win over this one, as this one believes (the expected value
             of perfect information at fresh contexts); nan if unknown. Only for schedules that look at it.
+
+    Example:
+        >>> from mbrl_split.refresh import RefreshState
+        >>> RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24).affordable
+        40
     """
 
     step: int

@@ -21,6 +21,18 @@ class UCB(Acquisition):
     """Optimistic querying: in contexts drawn at random, the row that could be best, mean ± kappa·std_epistemic.
 
     The optimistic end is the one with the higher reward, so the number may be a cost or a gain.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.refresh import UCB, Objective, design_pool
+        >>> from mbrl_split.surrogates import GPSurrogate
+        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
+        >>> objective = Objective(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> UCB().bind(objective).select(pool, surrogate, 4, rng).shape
+        (4,)
     """
 
     where: Where = "design"
@@ -44,7 +56,20 @@ class UCB(Acquisition):
 
 @dataclass(frozen=True)
 class Thompson(Acquisition):
-    """Each query is the best row of a random context in a posterior draw of its own (Thompson 1933)."""
+    """Each query is the best row of a random context in a posterior draw of its own (Thompson 1933).
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.refresh import Objective, Thompson, design_pool
+        >>> from mbrl_split.surrogates import GPSurrogate
+        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
+        >>> objective = Objective(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> Thompson().bind(objective).select(pool, surrogate, 4, rng).shape
+        (4,)
+    """
 
     where: Where = "design"
     objective: Objective | None = None
@@ -66,6 +91,18 @@ class Disagreement(ScoredAcquisition):
     """Query by committee about the *decision*: rows that about half of the posterior draws call their context's best.
 
     The score is the variance v·(1 − v) of the vote share v; a row that never or always wins scores 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.refresh import Disagreement, Objective, design_pool
+        >>> from mbrl_split.surrogates import GPSurrogate
+        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
+        >>> objective = Objective(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> Disagreement().bind(objective).select(pool, surrogate, 4, rng).shape
+        (4,)
     """
 
     where: Where = "design"
@@ -95,6 +132,18 @@ class TopTwo(Acquisition):
 
     Per context the rewards of the two rows with the highest mean differ by Δ ± s; contexts with the smallest Δ/s are
     chosen, and in each of them the less certain of the two rows is measured (after top-two sampling, Russo 2016).
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.refresh import Objective, TopTwo, design_pool
+        >>> from mbrl_split.surrogates import GPSurrogate
+        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
+        >>> objective = Objective(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> TopTwo().bind(objective).select(pool, surrogate, 4, rng).shape
+        (4,)
     """
 
     where: Where = "design"

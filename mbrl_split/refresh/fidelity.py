@@ -34,6 +34,11 @@ class Fidelity:
         draws: Channel draws of one part.
         parts: Most parts of one row.
         confidence: Posterior probability of the best action at which a row's parts end.
+
+    Example:
+        >>> from mbrl_split.refresh import Fidelity
+        >>> Fidelity(tokens=256, parts=4).rows(evaluations=10, declared=1024)  # of four quarters at most
+        10
     """
 
     tokens: int | None = None

@@ -24,6 +24,17 @@ class IntegratedVariance(Acquisition):
         where: Which pool.
         draws: Posterior draws for the covariance.
         candidates: A larger pool is thinned at random to this many rows.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.refresh import IntegratedVariance, design_pool
+        >>> from mbrl_split.surrogates import GPSurrogate
+        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
+        >>> IntegratedVariance().select(pool, surrogate, 4, rng).shape
+        (4,)
     """
 
     where: Where = "both"

@@ -28,6 +28,15 @@ class Objective:
             Monotone in the number.
         cost: What measuring each row costs, in any unit, (n,); for an LLM the share of layers that must be replayed.
         action: Index of the column that the agent chooses; the other columns are the context.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.refresh import Objective
+        >>> columns = (Column("split", "layers", 1, 11, "ordinal"), Column("noise", "RMS", 0.05, 1.0, "log"))
+        >>> objective = Objective(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> objective.reward(np.array([0.1]), np.array([[6.0, 0.5]]))
+        array([0.2])
     """
 
     columns: tuple[Column, ...]

@@ -10,7 +10,15 @@ from mbrl_split.refresh.base import RefreshDecision, RefreshSchedule, RefreshSta
 
 @dataclass(frozen=True)
 class Never(RefreshSchedule):
-    """Pay for the initial design only: the paper's frozen surrogate."""
+    """Pay for the initial design only: the paper's frozen surrogate.
+
+    Example:
+        >>> from mbrl_split.refresh import Never, RefreshState
+        >>> state = RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24)
+        >>> decision = Never().decide(state)
+        >>> decision.n, decision.reason
+        (0, 'never')
+    """
 
     def decide(self, state: RefreshState) -> RefreshDecision:
         return wait("never")
@@ -18,7 +26,15 @@ class Never(RefreshSchedule):
 
 @dataclass(frozen=True)
 class Always(RefreshSchedule):
-    """Pay for ``n`` evaluations whenever asked, until the budget is spent."""
+    """Pay for ``n`` evaluations whenever asked, until the budget is spent.
+
+    Example:
+        >>> from mbrl_split.refresh import Always, RefreshState
+        >>> state = RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24)
+        >>> decision = Always(n=8).decide(state)
+        >>> decision.n, decision.reason
+        (8, 'always')
+    """
 
     n: int = 16
 
@@ -31,7 +47,15 @@ class Always(RefreshSchedule):
 
 @dataclass(frozen=True)
 class FixedInterval(RefreshSchedule):
-    """Pay for ``n`` evaluations every ``every`` environment steps (Dyna; MBPO with 250)."""
+    """Pay for ``n`` evaluations every ``every`` environment steps (Dyna; MBPO with 250).
+
+    Example:
+        >>> from mbrl_split.refresh import FixedInterval, RefreshState
+        >>> state = RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24)
+        >>> decision = FixedInterval(every=1000, n=8).decide(state)
+        >>> decision.n, decision.reason
+        (8, '1000 steps have passed')
+    """
 
     every: int
     n: int = 16
@@ -47,7 +71,15 @@ class FixedInterval(RefreshSchedule):
 
 @dataclass(frozen=True)
 class Geometric(RefreshSchedule):
-    """Refresh k = 0, 1, … comes at step ``first``·``ratio``^k: ever rarer (batched bandits)."""
+    """Refresh k = 0, 1, … comes at step ``first``·``ratio``^k: ever rarer (batched bandits).
+
+    Example:
+        >>> from mbrl_split.refresh import Geometric, RefreshState
+        >>> state = RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24)
+        >>> decision = Geometric(first=1000, ratio=2.0, n=8).decide(state)
+        >>> decision.n, decision.reason
+        (8, 'step 2000 reached')
+    """
 
     first: int
     ratio: float = 2.0
@@ -67,7 +99,15 @@ class Geometric(RefreshSchedule):
 
 @dataclass(frozen=True)
 class Doubling(RefreshSchedule):
-    """At steps ``first``·2^k double the rows learnt from: truth stays in proportion to experience (UCRL2's epochs)."""
+    """At steps ``first``·2^k double the rows learnt from: truth stays in proportion to experience (UCRL2's epochs).
+
+    Example:
+        >>> from mbrl_split.refresh import Doubling, RefreshState
+        >>> state = RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24)
+        >>> decision = Doubling(first=1000).decide(state)
+        >>> decision.n, decision.reason
+        (24, 'step 2000 reached: rows double')
+    """
 
     first: int
 
@@ -92,6 +132,13 @@ class Paced(RefreshSchedule):
     Attributes:
         power: Exponent of the spending curve.
         batch: Smallest number of evaluations paid for at once.
+
+    Example:
+        >>> from mbrl_split.refresh import Paced, RefreshState
+        >>> state = RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24)
+        >>> decision = Paced(power=0.3).decide(state)
+        >>> decision.n, decision.reason
+        (16, '16 evaluations behind the pace')
     """
 
     power: float = 1.0

@@ -35,6 +35,17 @@ class MaxEpistemic(ScoredAcquisition):
     """The rows whose mean is least known.
 
     It spends on corners that never win the argmax: a yardstick, rarely a choice.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.refresh import design_pool, MaxEpistemic
+        >>> from mbrl_split.surrogates import GPSurrogate
+        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
+        >>> MaxEpistemic().select(pool, surrogate, 4, rng).shape
+        (4,)
     """
 
     where: Where = "both"
@@ -45,7 +56,20 @@ class MaxEpistemic(ScoredAcquisition):
 
 @dataclass(frozen=True)
 class CostAware(ScoredAcquisition):
-    """Another acquisition's score per unit of cost: deep splits are cheaper to measure, fewer layers are replayed."""
+    """Another acquisition's score per unit of cost: deep splits are cheaper to measure, fewer layers are replayed.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.refresh import CostAware, MaxEpistemic, Objective, design_pool
+        >>> from mbrl_split.surrogates import GPSurrogate
+        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
+        >>> objective = Objective(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> CostAware(MaxEpistemic()).bind(objective).select(pool, surrogate, 4, rng).shape
+        (4,)
+    """
 
     inner: ScoredAcquisition
     objective: Objective | None = None
@@ -71,6 +95,18 @@ class Diverse(ScoredAcquisition):
     Attributes:
         inner: Whose score.
         radius: Distance at which a pick stops mattering.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.refresh import Diverse, MaxEpistemic, Objective, design_pool
+        >>> from mbrl_split.surrogates import GPSurrogate
+        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
+        >>> objective = Objective(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> Diverse(MaxEpistemic()).bind(objective).select(pool, surrogate, 4, rng).shape
+        (4,)
     """
 
     inner: ScoredAcquisition

@@ -18,6 +18,13 @@ class UncertaintyTriggered(RefreshSchedule):
         threshold: Mean epistemic std at recently visited queries that is too much, in the measured number's unit.
         n: Evaluations per refresh.
         every: Least number of environment steps between two refreshes.
+
+    Example:
+        >>> from mbrl_split.refresh import RefreshState, UncertaintyTriggered
+        >>> state = RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24, epistemic=0.07)
+        >>> decision = UncertaintyTriggered(threshold=0.05, n=8).decide(state)
+        >>> decision.n, decision.reason
+        (8, 'epistemic std 0.07 above 0.05')
     """
 
     looks_at: ClassVar[frozenset[str]] = frozenset({"epistemic"})
@@ -53,6 +60,13 @@ class ErrorTriggered(RefreshSchedule):
         slack: Drift that is forgiven per audit, in predicted standard deviations.
         forget: Take an alarm for a change of the world: earlier rows are not learnt from any more. ``n`` then has to
             be enough to learn from alone.
+
+    Example:
+        >>> from mbrl_split.refresh import ErrorTriggered, RefreshState
+        >>> state = RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24, residuals=(3.1, 2.8, 3.5))
+        >>> decision = ErrorTriggered(n=8, threshold=5.0).decide(state)
+        >>> decision.n, decision.reason
+        (8, 'cusum at 7.9 above 5')
     """
 
     n: int = 16
@@ -91,6 +105,13 @@ class ValueOfInformation(RefreshSchedule):
         price: Reward that one true evaluation is worth.
         n: Evaluations per refresh.
         every: Least number of environment steps between two refreshes.
+
+    Example:
+        >>> from mbrl_split.refresh import RefreshState, ValueOfInformation
+        >>> state = RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24, gain=0.01)
+        >>> decision = ValueOfInformation(price=0.5, n=8).decide(state)
+        >>> decision.n, decision.reason
+        (8, 'up to 70 to win for 4')
     """
 
     looks_at: ClassVar[frozenset[str]] = frozenset({"gain"})

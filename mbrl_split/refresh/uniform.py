@@ -13,7 +13,19 @@ from mbrl_split.surrogates.base import Surrogate
 
 @dataclass(frozen=True)
 class RandomAcquisition(Acquisition):
-    """Rows uniform over the pool, without repeats while it lasts; by default fresh contexts × every action."""
+    """Rows uniform over the pool, without repeats while it lasts; by default fresh contexts × every action.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.refresh import RandomAcquisition, design_pool
+        >>> from mbrl_split.surrogates import GPSurrogate
+        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
+        >>> RandomAcquisition().select(pool, surrogate, 4, rng).shape
+        (4,)
+    """
 
     where: Where = "design"
 
@@ -25,6 +37,18 @@ class RandomAcquisition(Acquisition):
 
 @dataclass(frozen=True)
 class OnPolicyAcquisition(RandomAcquisition):
-    """Rows drawn from those that the agent visited since the last refresh: truth where it acts."""
+    """Rows drawn from those that the agent visited since the last refresh: truth where it acts.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.refresh import OnPolicyAcquisition, design_pool
+        >>> from mbrl_split.surrogates import GPSurrogate
+        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
+        >>> OnPolicyAcquisition().select(pool, surrogate, 4, rng).shape
+        (4,)
+    """
 
     where: Where = "visited"

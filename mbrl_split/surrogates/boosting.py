@@ -31,6 +31,7 @@ class XGBoostSurrogate(BaggedSurrogate):
 
     Example:
         >>> import numpy as np
+        >>> from mbrl_split.surrogates import XGBoostSurrogate
         >>> X = np.random.default_rng(0).random((100, 2))
         >>> surrogate = XGBoostSurrogate(seed=1).fit(X, np.sin(3 * X[:, 0]) + X[:, 1])
         >>> bool(abs(surrogate.predict([[0.5, 0.5]]).mean[0] - 1.4975) < 0.2)

@@ -49,6 +49,7 @@ class SklearnSurrogate(BaggedSurrogate):
 
     Example:
         >>> import numpy as np
+        >>> from mbrl_split.surrogates import SklearnSurrogate
         >>> from sklearn.neighbors import KNeighborsRegressor
         >>> X = np.random.default_rng(0).random((100, 2))
         >>> surrogate = SklearnSurrogate(KNeighborsRegressor(3)).fit(X, np.sin(3 * X[:, 0]) + X[:, 1])

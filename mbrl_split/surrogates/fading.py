@@ -61,7 +61,8 @@ class FadingSurrogate(Surrogate):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split.surrogates import GPSurrogate
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.surrogates import FadingSurrogate, GPSurrogate
         >>> columns = (
         ...     Column("split", "layers", 1, 11, "ordinal"),
         ...     Column("noise", "RMS", 0.03, 3.0, "log"),

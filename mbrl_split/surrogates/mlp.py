@@ -42,6 +42,7 @@ class MLPSurrogate(WarpedSurrogate):
 
     Example:
         >>> import numpy as np
+        >>> from mbrl_split.surrogates import MLPSurrogate
         >>> X = np.random.default_rng(0).random((100, 2))
         >>> surrogate = MLPSurrogate(seed=1).fit(X, np.sin(3 * X[:, 0]) + X[:, 1])
         >>> bool(abs(surrogate.predict([[0.5, 0.5]]).mean[0] - 1.4975) < 0.1)

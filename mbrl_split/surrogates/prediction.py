@@ -22,6 +22,14 @@ class Prediction:
         mean: Predicted mean of the target.
         std_epistemic: Uncertainty about the mean function: shrinks with more rows. Acquisitions use this part only.
         std_aleatoric: Noise of one fresh measurement around the mean: stays.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split.surrogates import Prediction
+        >>> prediction = Prediction(mean=np.array([1.0]), std_epistemic=np.array([0.3]), std_aleatoric=np.array([0.4]))
+        >>> low, high = prediction.interval(0.95)
+        >>> prediction.std, np.round([low[0], high[0]], 2)
+        (array([0.5]), array([0.02, 1.98]))
     """
 
     mean: Array

@@ -37,6 +37,14 @@ class RecalibratedSurrogate(Surrogate):
         share: Of the groups, kept apart to recalibrate (with fewer than ten groups: none, and nothing changes).
         prior_rows: Weight, in targets, of the belief that the inner surrogate is calibrated.
         seed: Chooses the groups.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split.surrogates import GPSurrogate, RecalibratedSurrogate
+        >>> X = np.random.default_rng(0).random((100, 2))
+        >>> surrogate = RecalibratedSurrogate(GPSurrogate()).fit(X, np.sin(3 * X[:, 0]) + X[:, 1])
+        >>> bool(abs(surrogate.predict([[0.5, 0.5]]).mean[0] - 1.4975) < 0.1)
+        True
     """
 
     def __init__(self, surrogate: Surrogate, *, share: float = 0.25, prior_rows: float = 20.0, seed: int = 0) -> None:

@@ -129,7 +129,8 @@ class TabulatedSurrogate(Surrogate):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split.surrogates import MLPSurrogate
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.surrogates import MLPSurrogate, TabulatedSurrogate
         >>> columns = (Column("split", "layers", 1, 11, "ordinal"), Column("noise", "RMS", 0.03, 3.0, "log"))
         >>> rng = np.random.default_rng(0)
         >>> X = np.column_stack([c.sample(60, rng) for c in columns])

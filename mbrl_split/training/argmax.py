@@ -28,6 +28,19 @@ class ArgmaxPolicy:
 
     Raises:
         BadInput: The reference is the start of the episode, which a policy on contexts cannot see.
+
+    Example:
+        >>> import numpy as np
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.surrogates import GPSurrogate
+        >>> from mbrl_split.training import ArgmaxPolicy
+        >>> problem, rng = scenario("equalised"), np.random.default_rng(0)
+        >>> columns = problem.columns(n_layers=12)
+        >>> rows = np.column_stack([c.sample(60, rng) for c in columns])
+        >>> surrogate = GPSurrogate().fit(rows, rows[:, 1] / rows[:, 0], columns=columns)
+        >>> policy = ArgmaxPolicy(surrogate, problem, 12)
+        >>> policy(np.array([[0.05, 1.0], [1.0, 1.0]]), np.array([6, 6]), 0)  # deeper where the noise is loud
+        array([1, 6])
     """
 
     def __init__(self, surrogate: Surrogate, scenario: Scenario, n_layers: int) -> None:

@@ -58,6 +58,16 @@ class RunLogger:
 
     Raises:
         BadInput: The folder cannot be written.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from mbrl_split.training import RunLogger
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> logger = RunLogger(folder, tensorboard=False)
+        >>> logger.log("train", 128, loss=0.5)
+        >>> logger.close()
+        >>> print((folder / "metrics.jsonl").read_text().strip())
+        {"kind": "train", "step": 128, "loss": 0.5}
     """
 
     def __init__(self, folder: str | PathLike[str], *, tensorboard: bool = True) -> None:

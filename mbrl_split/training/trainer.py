@@ -96,6 +96,7 @@ class ModelBasedTrainer:
         >>> from mbrl_split.oracles import FunctionOracle, Ledger
         >>> from mbrl_split.refresh import FixedInterval, RandomAcquisition
         >>> from mbrl_split.surrogates import MLPSurrogate, TabulatedSurrogate
+        >>> from mbrl_split.training import ModelBasedTrainer
         >>> damage = FunctionOracle(lambda X: X[:, 1] / X[:, 0], scenario("equalised").columns(n_layers=12))
         >>> ledger = Ledger(damage, budget=40)
         >>> env = LLMSplitVector(num_envs=8, source=OracleSource(ledger))

@@ -31,6 +31,20 @@ class TruthTrainer:
         logger: Where to tell what happens.
         checkpoint_dir: Where the newest checkpoint lives; None keeps none.
         show_progress: A bar on a terminal, plain lines elsewhere.
+
+    Example:
+        >>> from mbrl_split import scenario
+        >>> from mbrl_split.agents import PPO
+        >>> from mbrl_split.envs import LLMSplitVector, OracleSource
+        >>> from mbrl_split.oracles import FunctionOracle, Ledger
+        >>> from mbrl_split.training import TruthTrainer
+        >>> damage = FunctionOracle(lambda X: X[:, 1] / X[:, 0], scenario("equalised").columns(n_layers=12))
+        >>> ledger = Ledger(damage, budget=256)
+        >>> env = LLMSplitVector(num_envs=8, source=OracleSource(ledger))
+        >>> agent = PPO(env.single_observation_space, env.single_action_space, n_steps=16, seed=0)
+        >>> agent = TruthTrainer(env, agent, ledger, total_steps=1000).run()
+        >>> ledger.spent
+        256.0
     """
 
     def __init__(

@@ -34,6 +34,11 @@ class Range:
         high: Highest value, included.
         log: Search its logarithm.
         step: Only low, low + step, …
+
+    Example:
+        >>> from mbrl_split.tuning import Range, Space
+        >>> Space(agent={"ppo": {"learning_rate": Range(1e-4, 1e-2, log=True)}}, source={"mlp": None}).agent["ppo"]
+        {'learning_rate': Range(low=0.0001, high=0.01, log=True, step=None)}
     """
 
     low: int | float
@@ -68,6 +73,17 @@ class Space:
         fidelity: How much truth a row gets: fields of :class:`~mbrl_split.refresh.Fidelity`.
         budget: True evaluations at most.
         env_steps: Environment steps of a learning agent.
+
+    Example:
+        >>> from mbrl_split.tuning import Range, Space
+        >>> space = Space(
+        ...     agent={"argmax": None},
+        ...     source={"gp": None, "mlp": {"learning_rate": Range(1e-4, 1e-2, log=True)}},
+        ...     acquisition={"random": None, "top-two": None},
+        ...     trainer={"rounds": Range(2, 10)},
+        ... )
+        >>> sorted(space.parts)
+        ['acquisition', 'agent', 'source']
     """
 
     agent: Members
@@ -123,6 +139,13 @@ class TuneData:
         contexts: Contexts of the judge.
         overrides: Fields of a scenario, by its name.
         confirm: What happens at the end.
+
+    Example:
+        >>> from mbrl_split.tuning import Space, TuneData
+        >>> space = Space(agent={"argmax": None}, source={"gp": None, "mlp": None})
+        >>> task = TuneData("first", "Which surrogate", ["equalised"], ["tiny-llama"], space, trials=10)
+        >>> task.problems
+        [('equalised', 'tiny-llama')]
     """
 
     name: str

@@ -27,6 +27,15 @@ class MemorylessTPE(BaseSampler):  # type: ignore[misc]
     Args:
         seed: The study's seed.
         startup: Random trials before TPE learns from them.
+
+    Example:
+        >>> import optuna
+        >>> from mbrl_split.tuning import MemorylessTPE
+        >>> optuna.logging.set_verbosity(optuna.logging.ERROR)
+        >>> study = optuna.create_study(sampler=MemorylessTPE(seed=0, startup=5))
+        >>> study.optimize(lambda trial: (trial.suggest_float("x", -1, 1) - 0.3) ** 2, n_trials=15)
+        >>> bool(abs(study.best_params["x"] - 0.3) < 0.2)
+        True
     """
 
     def __init__(self, seed: int, startup: int = 10) -> None:
