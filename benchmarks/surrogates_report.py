@@ -163,6 +163,12 @@ def logarithmic(axes: list[Axes]) -> None:
     axes[0].set_ylabel("normalised regret of the decisions")
 
 
+def legend(figure: Figure, axes: list[Axes]) -> None:
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3
+    )
+
+
 def regret_figure(models: dict[str, Runs]) -> str:
     figure, axes = panels(models)
     for panel, runs in zip(axes, models.values(), strict=True):
@@ -175,7 +181,7 @@ def regret_figure(models: dict[str, Runs]) -> str:
             line(panel, runs, (name, "plain"), color=colour, ls=":", marker="o", ms=4)
             line(panel, runs, (name, "windows"), color=colour, marker="o", ms=4, label=f"{name}, windows")
     logarithmic(axes)
-    axes[0].legend(fontsize=8, loc="lower left")
+    legend(figure, axes)
     return svg(figure)
 
 
@@ -185,7 +191,7 @@ def structure_figure(models: dict[str, Runs]) -> str:
         for (label, who), colour in zip(STRUCTURES.items(), COLOURS, strict=False):
             line(panel, runs, who, color=colour, marker="o", ms=4, label=label)
     logarithmic(axes)
-    axes[0].legend(fontsize=8, loc="lower left")
+    legend(figure, axes)
     return svg(figure)
 
 
