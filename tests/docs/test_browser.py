@@ -74,7 +74,7 @@ def seen(site, tmp_path_factory):
                 stdout=log,
                 start_new_session=True,
             )
-            server.answered.wait(150)
+            server.answered.wait(300)
             os.killpg(browser.pid, signal.SIGTERM)
             browser.wait(30)
         server.shutdown()
