@@ -86,8 +86,8 @@ def markdown(found: list[dict[str, Any]], command: str) -> str:
         "",
         f"By `{command}`: mean damage over nine points (three splits, three noises) with gains drawn by the live "
         "channel, and by the tables' integral over the fading law, on the same text windows. Must hold: within two "
-        "standard errors. The points of one m share their gains and stray together; at m ≤ 1 rare deep fades carry much "
-        "of the mean, so that a sample of gains tends to lie below it.",
+        "standard errors. The points of one m share their gains and stray together; at m ≤ 1 rare deep fades carry "
+        "much of the mean, so that a sample of gains tends to lie below it.",
         "",
         "| model | family | m | simulated | integrated | difference (nats/token) | z | points within their own two |",
         "|---|---|---|---|---|---|---|---|",
