@@ -38,6 +38,12 @@ def test_a_block_that_fails_is_noticed(tmp_path):
         second.evaluate()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_includes_are_whole(page):
+    """A formatter takes an include in a Python block for arithmetic."""
+    assert "--8 <" not in page.read_text(encoding="utf-8")
+
+
 def with_includes(body):
     """A block whose lines are those of a file that it includes."""
     return re.sub(r'^--8<-- "([^"]+)"$', lambda found: (ROOT / found[1]).read_text(), body, flags=re.MULTILINE)
