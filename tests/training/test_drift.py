@@ -101,7 +101,7 @@ def test_the_world_is_as_it_was_after_an_interruption(tmp_path):
     assert last.forgotten == whole.forgotten > 0
 
 
-def test_only_an_alarm_forgets():
+def test_only_an_alarm_forgets(tmp_path):
     def decide(residuals, spent=10.0, **settings):
         state = RefreshState(500, 1000, 500, 0, spent, 40.0, 10, residuals=residuals, steps_since_audit=0)
         return ErrorTriggered(**TRIGGER, **settings).decide(state)
@@ -111,4 +111,4 @@ def test_only_an_alarm_forgets():
     assert not decide((0.1,), forget=True).forget
     assert not decide((9.0,), spent=40.0, forget=True).forget  # nothing left to learn anew from
     with pytest.raises(BadInput, match="memory"):
-        train("unused", Always(), memory=0)
+        train(tmp_path, Always(), memory=0)
