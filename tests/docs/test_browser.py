@@ -33,8 +33,18 @@ async function look() {
       images,
     }
   }
+  const results = await search("ledger")
   console.warn("heard")
-  await fetch("/found", { method: "POST", body: JSON.stringify(found) })
+  await fetch("/found", { method: "POST", body: JSON.stringify({ found, results }) })
+}
+async function search(word) {
+  await new Promise(done => { frame.onload = done; frame.src = `index.html?q=${word}` })
+  for (let i = 0; i < 200; i++) {
+    const items = [...frame.contentDocument.querySelectorAll(".md-search-result__item a")]
+    if (items.length) return items.map(item => item.getAttribute("href"))
+    await new Promise(done => setTimeout(done, 100))
+  }
+  return []
 }
 look()
 </script>"""
@@ -81,12 +91,12 @@ def seen(site, tmp_path_factory):
     (site / "probe.html").unlink()
     log = (folder / "log").read_text(errors="replace").splitlines()
     assert server.answer is not None, log[-20:]
-    return server.answer, len(pages), [line for line in log if "CONSOLE" in line]
+    assert len(server.answer["found"]) == len(pages) * len(WIDTHS)
+    return server.answer["found"], server.answer["results"], [line for line in log if "CONSOLE" in line]
 
 
 def test_no_page_is_wider_than_its_window(seen):
-    found, pages, _ = seen
-    assert len(found) == pages * len(WIDTHS)
+    found, _, _ = seen
     assert {name: page["overflow"] for name, page in found.items() if page["overflow"] > 0} == {}
 
 
@@ -97,6 +107,10 @@ def test_drawings_and_images_are_there(seen):
         for width in WIDTHS:
             (height,) = found[f"{page} {width}"]["drawings"]
             assert height > 150
+
+
+def test_search_answers_offline(seen):
+    assert any("api/oracles.html" in link for link in seen[1])
 
 
 def test_the_console_is_quiet(seen):
