@@ -21,9 +21,9 @@ from mbrl_split.errors import BadInput
 from mbrl_split.evaluation.problem import ENOUGH
 
 HEAD = (
-    "| scenario | range | best split, quiet → loud | moves ≥ L/3 | headroom | in standard errors | outcome "
-    "| the worse, the deeper? τ |\n|---|---|---|---|---|---|---|---|"
+    "| scenario | range | best split, quiet → loud | headroom (in standard errors) | outcome |\n|---|---|---|---|---|"
 )
+TREND = "| scenario | the worse, the deeper? | τ |\n|---|---|---|"
 
 
 def finding(view: View) -> dict[str, Any]:
@@ -52,11 +52,12 @@ def page(landscape: Landscape, found: dict[str, dict[str, Any]]) -> list[str]:
     lines = [f"## {landscape.model} (L = {landscape.views[0].n_layers})", "", HEAD]
     for name, f in found.items():
         significance = "∞" if f["significance"] is None else f"{f['significance']:.0f}"
+        moves = f"{f['quiet_split']:.0f} → {f['loud_split']:.0f}" + ("" if f["moves_enough"] else " (under L/3)")
         lines.append(
-            f"| {name} | {f['unit']} {f['range'][0]:g} … {f['range'][1]:g} | {f['quiet_split']:.0f} → "
-            f"{f['loud_split']:.0f} | {'yes' if f['moves_enough'] else 'no'} | {f['headroom']:.4f} ± "
-            f"{f['headroom_std_error']:.4f} | {significance} | {f['outcome']} | {f['trend']}: {f['kendall']} |"
+            f"| {name} | {f['unit']} {f['range'][0]:g} … {f['range'][1]:g} | {moves} | {f['headroom']:.4f} ± "
+            f"{f['headroom_std_error']:.4f} ({significance}) | {f['outcome']} |"
         )
+    lines += ["", TREND, *(f"| {name} | {f['trend']} | {f['kendall']} |" for name, f in found.items())]
     if landscape.missing:
         lines += ["", f"No table yet: {', '.join(landscape.missing)}."]
     return [*lines, "", f"Perplexity: {landscape.views[0].protocol}.", ""]
