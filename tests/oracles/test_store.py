@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -182,4 +183,11 @@ def test_a_store_crosses_to_another_process(store: Store):
     child.join(20)
     assert child.exitcode == 0
     _put_from_child(copy.copy(store), "bb" * 32)  # a spawned process gets what copying gives: the path
+    assert list(store) == sorted([KEY, "aa" * 32, "bb" * 32])
+
+
+def test_a_store_crosses_to_another_thread(store: Store):
+    store.put(KEY, a_measurement(1.0))  # the connection belongs to this thread
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda key: _put_from_child(store, key), ["aa" * 32, "bb" * 32]))
     assert list(store) == sorted([KEY, "aa" * 32, "bb" * 32])
