@@ -1,4 +1,4 @@
-"""A bag of gradient-boosted trees."""
+"""A bag of gradient-boosted trees, on a smooth trend where that pays."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ import numpy as np
 
 from mbrl_split.errors import BadInput
 from mbrl_split.registry import unknown
-from mbrl_split.surrogates.bagging import BaggedSurrogate
+from mbrl_split.surrogates import storage
+from mbrl_split.surrogates.bagging import BaggedSurrogate, out_of_bag
+from mbrl_split.surrogates.polynomial import Polynomial
 from mbrl_split.surrogates.prediction import Array
+
+MOST_COLUMNS = 6
+"""A cubic in more has over a hundred terms."""
 
 
 class XGBoostSurrogate(BaggedSurrogate):
     """Ten boosters on bootstraps of the groups, with a noise model fitted to their out-of-bag residuals.
 
-    Works with either package, ``xgboost`` or ``xgboost-cpu``; imported on first use.
+    Trees alone answer in steps, which a hundred rows cannot make fine. Each booster may therefore start from a cubic
+    polynomial of its own bootstrap and learn what that leaves. Works with either package, ``xgboost`` or
+    ``xgboost-cpu``; imported on first use.
 
     Args:
         members: How many boosters, at least 2.
@@ -26,6 +33,8 @@ class XGBoostSurrogate(BaggedSurrogate):
         min_child_weight: Least weight of rows in a leaf.
         increasing: Names of columns along which the prediction may not fall (needs ``columns`` in ``fit``).
         decreasing: Names of columns along which it may not rise.
+        trend: What the trees start from: ``"cubic"`` (at most 6 columns, none of them monotone), ``"none"`` (a
+            constant), or ``"auto"``, whichever of the two predicts better out of the bag.
         warp: See :class:`~mbrl_split.surrogates.warped.WarpedSurrogate`.
         seed: Everything random follows from it.
 
@@ -42,17 +51,22 @@ class XGBoostSurrogate(BaggedSurrogate):
         self,
         members: int = 10,
         *,
-        rounds: int = 150,
+        rounds: int = 100,
         depth: int = 4,
         learning_rate: float = 0.1,
         min_child_weight: float = 2.0,
         increasing: Sequence[str] = (),
         decreasing: Sequence[str] = (),
+        trend: Literal["auto", "cubic", "none"] = "auto",
         warp: Literal["auto", "none"] = "auto",
         seed: int = 0,
     ) -> None:
         if members < 2 or min(rounds, depth) < 1:
             raise BadInput("a bag has at least 2 members; rounds and depth are at least 1")
+        if trend not in ("auto", "cubic", "none"):
+            raise BadInput(f"trend is 'auto', 'cubic' or 'none', not {trend!r}")
+        if trend == "cubic" and (increasing or decreasing):
+            raise BadInput("a cubic trend cannot be held to monotone columns: trend is 'auto' or 'none' there")
         settings = {
             "members": members,
             "rounds": rounds,
@@ -61,14 +75,30 @@ class XGBoostSurrogate(BaggedSurrogate):
             "min_child_weight": min_child_weight,
             "increasing": list(increasing),
             "decreasing": list(decreasing),
+            "trend": trend,
         }
         super().__init__(warp=warp, seed=seed, settings=settings)
         self._boosters: list[Any]
 
     def _train_members(self, c: Array, z: Array, counts: Array, weights: Array) -> None:
-        xgboost, s = _xgboost(), self._settings
-        self._boosters = []
-        for k, w in enumerate(counts * weights):
+        s = self._settings
+        self._trends: list[Polynomial] = []
+        if s["trend"] != "cubic":
+            self._boosters = self._boosted(c, z, counts * weights, [])
+        if s["trend"] == "none" or s["increasing"] or s["decreasing"] or c.shape[1] > MOST_COLUMNS:
+            if s["trend"] == "cubic":
+                raise BadInput(f"a cubic trend takes at most {MOST_COLUMNS} columns, not {c.shape[1]}")
+            return
+        trends = [Polynomial.fit(c, z, w) for w in counts * weights]
+        boosters = self._boosted(c, z, counts * weights, trends)
+        if s["trend"] == "cubic" or self._unseen_error(c, z, counts, boosters, trends) < self._unseen_error(
+            c, z, counts, self._boosters, []
+        ):
+            self._boosters, self._trends = boosters, trends
+
+    def _boosted(self, c: Array, z: Array, weights: Array, trends: Sequence[Polynomial]) -> list[Any]:
+        xgboost, s, boosters = _xgboost(), self._settings, []
+        for k, w in enumerate(weights):
             seen = w > 0
             parameters = {
                 "max_depth": s["depth"],
@@ -78,10 +108,18 @@ class XGBoostSurrogate(BaggedSurrogate):
                 "seed": (self.seed + k) % 2**31,
                 "nthread": 1,
                 "verbosity": 0,
-                "base_score": float(np.average(z[seen], weights=w[seen])),
+                "base_score": 0.0 if trends else float(np.average(z[seen], weights=w[seen])),
             }
-            data = xgboost.DMatrix(c[seen], label=z[seen], weight=w[seen], nthread=1)
-            self._boosters.append(xgboost.train(parameters, data, num_boost_round=s["rounds"]))
+            label = z[seen] - trends[k](c[seen]) if trends else z[seen]
+            data = xgboost.DMatrix(c[seen], label=label, weight=w[seen], nthread=1)
+            boosters.append(xgboost.train(parameters, data, num_boost_round=s["rounds"]))
+        return boosters
+
+    @staticmethod
+    def _unseen_error(c: Array, z: Array, counts: Array, boosters: list[Any], trends: list[Polynomial]) -> float:
+        """Mean square error of predictions out of the bag."""
+        honest = out_of_bag(_predicted(c, boosters, trends), np.ones(len(c)), counts)
+        return float(np.mean((z[honest.rows] - honest.latent.mean) ** 2)) if len(honest.rows) else np.inf
 
     def _constraints(self, width: int) -> str:
         signs = dict.fromkeys(self._settings["increasing"], 1) | dict.fromkeys(self._settings["decreasing"], -1)
@@ -96,11 +134,12 @@ class XGBoostSurrogate(BaggedSurrogate):
         return "(" + ",".join(str(signs.get(name, 0)) for name in names) + ")"
 
     def _member_means(self, c: Array) -> Array:
-        data = _xgboost().DMatrix(c, nthread=1)
-        return np.array([b.predict(data) for b in self._boosters], dtype=np.float64)
+        return _predicted(c, self._boosters, self._trends)
 
     def _files(self) -> dict[str, bytes]:
-        return {f"booster{k}.ubj": bytes(b.save_raw("ubj")) for k, b in enumerate(self._boosters)}
+        files = {f"booster{k}.ubj": bytes(b.save_raw("ubj")) for k, b in enumerate(self._boosters)}
+        trends = {f"{k}.{name}": value for k, trend in enumerate(self._trends) for name, value in vars(trend).items()}
+        return files | ({"trends.safetensors": storage.pack(trends)} if trends else {})
 
     def _restore(self, files: dict[str, bytes]) -> None:
         self._boosters = []
@@ -108,6 +147,18 @@ class XGBoostSurrogate(BaggedSurrogate):
             booster = _xgboost().Booster({"nthread": 1})
             booster.load_model(bytearray(files[f"booster{k}.ubj"]))
             self._boosters.append(booster)
+        kept = storage.unpack(files["trends.safetensors"]) if "trends.safetensors" in files else {}
+        self._trends = [
+            Polynomial(**{name: kept[f"{k}.{name}"] for name in ("weights", "low", "high")})
+            for k in range(self._settings["members"] if kept else 0)
+        ]
+
+
+def _predicted(c: Array, boosters: Sequence[Any], trends: Sequence[Polynomial]) -> Array:
+    """Predictions of the members, (members, n)."""
+    data = _xgboost().DMatrix(c, nthread=1)
+    means = np.array([b.predict(data) for b in boosters], dtype=np.float64)
+    return means + np.array([trend(c) for trend in trends]) if trends else means
 
 
 def _xgboost() -> Any:
