@@ -14,10 +14,11 @@ from mbrl_split.registry import unknown
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "PPO": {
+        # The collection's, with rollouts twice as long: in 48 tuning seeds none ended below 500, with its own one did.
         "CartPole-v1": {
             "n_envs": 8,
             "steps": 100_000,
-            "n_steps": 32,
+            "n_steps": 64,
             "batch_size": 256,
             "gae_lambda": 0.8,
             "gamma": 0.98,
@@ -87,20 +88,22 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "exploration_final_eps": 0.04,
             "net_arch": (64, 64),
         },
+        # Ours: a small network and half the updates of the collection's setting, an eighth of its time.
         "Acrobot-v1": {
             "n_envs": 1,
             "steps": 100_000,
-            "learning_rate": 6.3e-4,
+            "learning_rate": Linear(1e-3),
             "batch_size": 128,
             "buffer_size": 50_000,
-            "learning_starts": 0,
+            "learning_starts": 1_000,
             "gamma": 0.99,
+            "double": False,
             "target_update_interval": 250,
-            "train_freq": 4,
-            "gradient_steps": -1,
+            "train_freq": 16,
+            "gradient_steps": 8,
             "exploration_fraction": 0.12,
-            "exploration_final_eps": 0.1,
-            "net_arch": (256, 256),
+            "exploration_final_eps": 0.05,
+            "net_arch": (64, 64),
         },
         "LunarLander-v3": {
             "n_envs": 1,

@@ -5,6 +5,8 @@ import pytest
 import torch
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import PolynomialFeatures
 
 from mbrl_split.columns import Column
 from mbrl_split.errors import BadInput
@@ -13,6 +15,7 @@ from mbrl_split.surrogates.bagging import out_of_bag
 from mbrl_split.surrogates.bayesian_linear import BayesianLinear
 from mbrl_split.surrogates.mlp import _leave_one_out
 from mbrl_split.surrogates.network import StackedNetwork, train
+from mbrl_split.surrogates.polynomial import Polynomial
 from mbrl_split.surrogates.rows import bootstrap_counts, folds, held_out
 
 COLUMNS = (Column("split", "layers", 1, 11, "ordinal"), Column("noise", "RMS", 0.03, 3.0, "log"))
@@ -226,3 +229,37 @@ def test_xgboost_is_monotone_where_told():
         XGBoostSurrogate(increasing=["noise"]).fit(X, y)
     with pytest.raises(BadInput, match="nois"):
         XGBoostSurrogate(increasing=["nois"]).fit(X, y, columns=COLUMNS)
+
+
+def test_a_polynomial_is_weighted_ridge_regression_and_flat_outside():
+    rng = np.random.default_rng(0)
+    c, w = rng.standard_normal((200, 2)), rng.uniform(0.5, 2, 200)
+    truth = 1 + c[:, 0] - 0.5 * c[:, 0] * c[:, 1] ** 2
+    fitted = Polynomial.fit(c, truth, w * 1e6)  # so heavy that the penalty is nothing
+    inner = (c > fitted.low).all(axis=1) & (c < fitted.high).all(axis=1)
+    np.testing.assert_allclose(fitted.low, np.quantile(c, 0.02, axis=0))
+    clipped = np.clip(c, fitted.low, fitted.high)
+    phi = PolynomialFeatures(3).fit_transform(clipped)
+    reference = Ridge(1e-6, fit_intercept=False).fit(phi, truth, sample_weight=w)
+    np.testing.assert_allclose(fitted(c), reference.predict(phi), atol=1e-4)
+    assert np.abs(fitted(c) - truth)[inner].max() < np.ptp(truth)
+    assert np.array_equal(fitted(np.array([[9.0, 0.0]])), fitted(np.array([[99.0, 0.0]])))
+
+
+def test_xgboost_starts_from_a_cubic_only_where_that_helps(tmp_path):
+    X, _, _ = rows(80)
+    smooth = np.log(X[:, 1]) - 0.2 * X[:, 0]
+    stairs = np.where(X[:, 0] > 6, 2.0, 0.0) + np.where(X[:, 1] > 0.5, 1.0, 0.0)
+    for y, helps in ((smooth, True), (stairs, False)):
+        fits = {t: XGBoostSurrogate(5, trend=t).fit(X, y, columns=COLUMNS) for t in ("auto", "cubic", "none")}
+        chosen, other = ("cubic", "none") if helps else ("none", "cubic")
+        mean = {t: s.predict(X).mean for t, s in fits.items()}
+        assert np.array_equal(mean["auto"], mean[chosen]) and not np.array_equal(mean["auto"], mean[other])
+    fits["cubic"].save(tmp_path / "s")
+    assert np.array_equal(XGBoostSurrogate.load(tmp_path / "s").predict(X).mean, mean["cubic"])
+    with pytest.raises(BadInput, match="monotone"):
+        XGBoostSurrogate(trend="cubic", increasing=["noise"])
+    with pytest.raises(BadInput, match="at most 6 columns"):
+        XGBoostSurrogate(trend="cubic").fit(np.random.default_rng(0).random((30, 7)), np.arange(30.0))
+    with pytest.raises(BadInput, match="square"):
+        XGBoostSurrogate(trend="square")
