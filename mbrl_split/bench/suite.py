@@ -14,6 +14,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
+from mbrl_split.bench.crossed import crossed
 from mbrl_split.errors import BadInput
 from mbrl_split.refresh import Fidelity
 from mbrl_split.registry import BASELINES, ORACLES, unknown
@@ -27,7 +28,8 @@ _STRICT = ConfigDict(extra="forbid")
 
 @validated(frozen=True, config=_STRICT)
 class Algorithm:
-    """One row of a suite.
+    """One row of a suite. As written, ``agent``, ``source``, ``schedule`` and ``acquisition`` may each name several, by
+    a list of names or a mapping from names to settings: the row then stands for all combinations.
 
     Attributes:
         algorithm: Short label, for instance ``ppo-mlp``; the labels of ``EXACT`` need nothing else.
@@ -170,6 +172,11 @@ def load_suite(path: str | Path, assignments: Sequence[str] = ()) -> Suite:
         raise BadInput(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
     if not isinstance(raw, dict):
         raise BadInput(f"{path}: a suite is a mapping with name, title, algorithms, scenarios, models and seeds")
+    try:
+        if isinstance(raw.get("algorithms"), list):
+            raw["algorithms"] = [one for row in raw["algorithms"] for one in crossed(row)]
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
     for assignment in assignments:
         _assign(raw, assignment)
     try:

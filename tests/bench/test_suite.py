@@ -115,3 +115,23 @@ def test_a_suite_narrowed_to_some_scenarios_leaves_out_the_others_rows(tmp_path:
     }
     with pytest.raises(BadInput, match="unknown scenario 'drove'"):
         load_suite(write(tmp_path, algorithms=[{"algorithm": "random", "scenarios": ["drove"]}]))
+
+
+def test_a_row_that_names_several_stands_for_every_combination(tmp_path: Path) -> None:
+    row = {
+        "algorithm": "ppo-{schedule}-{acquisition}",
+        "agent": "ppo",
+        "source": "gp",
+        "schedule": {"always": None, "fixed": {"every": 10, "n": 2}},
+        "acquisition": ["random", "ucb"],
+        "settings": {"trainer": {"num_envs": 4}, "schedule": {"n": 3}},
+    }
+    rows = load_suite(write(tmp_path, algorithms=[row])).data.algorithms
+    assert [r.algorithm for r in rows] == ["ppo-always-random", "ppo-always-ucb", "ppo-fixed-random", "ppo-fixed-ucb"]
+    assert [(r.schedule, r.acquisition) for r in rows[1:3]] == [("always", "ucb"), ("fixed", "random")]
+    assert rows[0].settings == {"trainer": {"num_envs": 4}, "schedule": {"n": 3}}
+    assert rows[3].settings == {"trainer": {"num_envs": 4}, "schedule": {"n": 2, "every": 10}}
+    told = load_suite(write(tmp_path, algorithms=[row]), ["ppo-fixed-ucb.budget=7"]).data.algorithms
+    assert [r.budget for r in told] == [None, None, None, 7]
+    with pytest.raises(BadInput, match=r"suite.yaml: .*must hold \{acquisition\}"):
+        load_suite(write(tmp_path, algorithms=[{**row, "algorithm": "ppo-{schedule}"}]))
