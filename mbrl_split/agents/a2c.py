@@ -36,6 +36,7 @@ class A2CConfig:
         net_arch: Units of the hidden layers of actor and critic, which are separate.
         activation: ``"tanh"`` or ``"relu"``.
         normalize_observations: Standardise observations by running statistics.
+        hats: Hat functions per bounded component of an observation, see :class:`~mbrl_split.agents.encoding.Encoding`.
         normalize_reward: Divide rewards by the running deviation of the discounted return.
     """
 
@@ -52,6 +53,7 @@ class A2CConfig:
     net_arch: tuple[int, ...] = field(default=(64, 64))
     activation: Activation = "tanh"
     normalize_observations: bool = False
+    hats: int = 0
     normalize_reward: bool = False
 
     def __post_init__(self) -> None:

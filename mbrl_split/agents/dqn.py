@@ -52,6 +52,7 @@ class DQNConfig:
         net_arch: Units of the hidden layers.
         activation: ``"relu"`` or ``"tanh"``.
         normalize_observations: Standardise observations by running statistics; stored raw, scaled when sampled.
+        hats: Hat functions per bounded component of an observation, see :class:`~mbrl_split.agents.encoding.Encoding`.
     """
 
     learning_rate: float | Schedule = 1e-3
@@ -73,6 +74,7 @@ class DQNConfig:
     net_arch: tuple[int, ...] = field(default=(64, 64))
     activation: Activation = "relu"
     normalize_observations: bool = False
+    hats: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "learning_rate", schedules.schedule(self.learning_rate))
@@ -125,7 +127,7 @@ class DQN(Learner):
         super().__init__(observation_space, action_space, seed=seed, device=device, **config)
         c = self.config
         self.network = QNetwork(
-            self._observations.size,
+            self._encoding.size,
             self.n_actions,
             c.net_arch,
             c.activation,
@@ -185,12 +187,10 @@ class DQN(Learner):
         if self.num_steps < self.config.learning_starts:
             actions = self._explore(np.zeros(stream.num_envs, dtype=np.int64), mask, 1.0, rng)
         else:
-            rows = obs if self._scaler is None else self._scaler(obs)
-            actions = self._choose(rows, mask, False, rng)
+            actions = self._choose(self._encoding(obs), mask, False, rng)
         before = self.num_steps
         step = self._advance(stream, actions)
-        if self._scaler is not None:
-            self._scaler.moments.update(step.next_obs[step.live])
+        self._encoding.update(step.next_obs[step.live])
         replay.add(obs, actions, step, self.source_version)
         self._steps_since_update += 1
         self._collected_since_update += self.num_steps - before
@@ -249,8 +249,7 @@ class DQN(Learner):
                 version=self.source_version,
                 relabel=self.relabel,
             )
-            if self._scaler is not None:
-                drawn.obs, drawn.next_obs = self._scaler(drawn.obs), self._scaler(drawn.next_obs)
+            drawn.obs, drawn.next_obs = self._encoding(drawn.obs), self._encoding(drawn.next_obs)
             lagging = network.lagging_values(drawn.next_obs)
             targets = None if c.double else network.targets(drawn, lagging, double=False)
             for start in range(0, len(drawn.action), size):

@@ -16,8 +16,8 @@ from mbrl_split.agents import spaces
 from mbrl_split.agents.base import Agent, Callback, History
 from mbrl_split.agents.checkpoint import load_tree, save_tree
 from mbrl_split.agents.config import make_config, to_data
+from mbrl_split.agents.encoding import Encoding
 from mbrl_split.agents.finite import check_finite
-from mbrl_split.agents.normalise import ObservationScaler
 from mbrl_split.agents.vector import Env, Step, Stream, make_stream
 from mbrl_split.errors import BadInput
 
@@ -66,9 +66,12 @@ class Learner(Agent):
         self._action_start = int(getattr(action_space, "start", 0))
         children = np.random.SeedSequence(seed).spawn(len(CONSUMERS))
         self._rng = {name: np.random.default_rng(s) for name, s in zip(CONSUMERS, children, strict=True)}
-        self._scaler: ObservationScaler | None = None
-        if getattr(self.config, "normalize_observations", False):
-            self._scaler = ObservationScaler(self._observations.size)
+        self._encoding = Encoding(
+            observation_space,
+            self._observations.size,
+            normalise=getattr(self.config, "normalize_observations", False),
+            hats=getattr(self.config, "hats", 0),
+        )
         self._target = 0
         self._stream: Stream | None = None
         self._saved_stream: dict[str, Any] | None = None
@@ -110,8 +113,7 @@ class Learner(Agent):
 
     def act(self, obs: ArrayLike, *, deterministic: bool = False, mask: ArrayLike | None = None) -> NDArray[np.int64]:
         rows, single = self._observations.batch(obs)
-        rows = self._scaler(rows) if self._scaler is not None else rows
-        actions = self._choose(rows, self._mask(mask, len(rows)), deterministic, self._rng["act"])
+        actions = self._choose(self._encoding(rows), self._mask(mask, len(rows)), deterministic, self._rng["act"])
         actions = actions.astype(np.int64) + self._action_start
         return np.asarray(actions[0]) if single else actions
 
@@ -209,7 +211,7 @@ class Learner(Agent):
             "target": self._target,
             "source_version": self.source_version,
             "rng": {name: rng.bit_generator.state for name, rng in self._rng.items()},
-            "scaler": None if self._scaler is None else self._scaler.moments.state(),
+            "scaler": None if self._encoding.scaler is None else self._encoding.scaler.moments.state(),
             "episodes": {"returns": self._returns, "lengths": self._lengths, "finished": self._finished},
             "history": self.history.records,
             "stream": stream,
@@ -229,8 +231,8 @@ class Learner(Agent):
         self.source_version = tree["source_version"]
         for name, state in tree["rng"].items():
             self._rng[name].bit_generator.state = state
-        if self._scaler is not None:
-            self._scaler.moments.restore(tree["scaler"])
+        if self._encoding.scaler is not None:
+            self._encoding.scaler.moments.restore(tree["scaler"])
         episodes = tree["episodes"]
         self._returns, self._lengths, self._finished = episodes["returns"], episodes["lengths"], episodes["finished"]
         self.history.records.extend(tree["history"])

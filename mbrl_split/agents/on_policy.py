@@ -45,7 +45,7 @@ class OnPolicy(Learner):
         super().__init__(observation_space, action_space, seed=seed, device=device, **config)
         c = self.config
         self.networks = ActorCritic(
-            self._observations.size, self.n_actions, c.net_arch, c.activation, self._rng["init"], device=device
+            self._encoding.size, self.n_actions, c.net_arch, c.activation, self._rng["init"], device=device
         )
         self._rollout: Rollout | None = None
         self._reward_scaler: RewardScaler | None = None
@@ -67,7 +67,7 @@ class OnPolicy(Learner):
             self._rollout.clear()
 
     def _begin(self, stream: Stream) -> None:
-        self._rollout = Rollout(self._rollout_steps(), stream.num_envs, self._observations.size, self.n_actions)
+        self._rollout = Rollout(self._rollout_steps(), stream.num_envs, self._encoding.size, self.n_actions)
         if self.config.normalize_reward:
             fresh = RewardScaler(stream.num_envs, self.config.gamma)
             if self._reward_scaler is not None:
@@ -91,21 +91,17 @@ class OnPolicy(Learner):
             self._reward_scaler.update(rewards, step.ended, step.live)
             rewards = self._reward_scaler(rewards)
         self._policy_obs = self._seen(step.obs)
-        final = self._policy_obs if step.next_obs is step.obs else self._scaled(step.next_obs)
+        final = self._policy_obs if step.next_obs is step.obs else self._encoding(step.next_obs)
         rollout.add(obs, actions, mask, rewards, step, final)
         self._after_step(step)
 
     def _after_step(self, step: Step) -> None:
         """A chance to count."""
 
-    def _scaled(self, rows: Array) -> Array:
-        return rows if self._scaler is None else self._scaler(rows)
-
     def _seen(self, rows: Array) -> Array:
         """Take observations into the statistics, and give them as the policy sees them."""
-        if self._scaler is not None:
-            self._scaler.moments.update(rows)
-        return self._scaled(rows)
+        self._encoding.update(rows)
+        return self._encoding(rows)
 
     def _batch(self, *, gamma: float, gae_lambda: float) -> tuple[dict[str, Array], float]:
         """The live transitions of the rollout as flat arrays, and the explained variance of the returns."""

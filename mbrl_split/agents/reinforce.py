@@ -40,6 +40,7 @@ class REINFORCEConfig:
         net_arch: Units of the hidden layers of policy and values, which are separate.
         activation: ``"tanh"`` or ``"relu"``.
         normalize_observations: Standardise observations by running statistics.
+        hats: Hat functions per bounded component of an observation, see :class:`~mbrl_split.agents.encoding.Encoding`.
         normalize_reward: Divide rewards by the running deviation of the discounted return.
     """
 
@@ -55,6 +56,7 @@ class REINFORCEConfig:
     net_arch: tuple[int, ...] = field(default=(64, 64))
     activation: Activation = "tanh"
     normalize_observations: bool = False
+    hats: int = 0
     normalize_reward: bool = False
 
     def __post_init__(self) -> None:

@@ -284,10 +284,10 @@ def test_scaling_survives_saving(tmp_path):
     agent = PPO(env.observation_space, env.action_space, seed=0, n_steps=32, normalize_observations=True)
     agent.learn(env, 256)
     obs = np.array([[2500.0, 5000.0], [7500.0, 800.0]], dtype=np.float32)
-    seen = agent._scaler(obs)
+    seen = agent._encoding(obs)
     assert np.abs(seen).max() < 4
     agent.save(tmp_path / "a")
-    assert np.array_equal(PPO.load(tmp_path / "a")._scaler(obs), seen)
+    assert np.array_equal(PPO.load(tmp_path / "a")._encoding(obs), seen)
 
 
 def test_running_moments_equal_numpy():
