@@ -183,7 +183,10 @@ class FadingSurrogate(Surrogate):
         p = self.surrogate.predict(self._points)
         quantiles = np.array([p.quantile(float(q)) for q in special.ndtr(SCORES)])
         spread = quantiles - quantiles.mean(axis=0)
-        skewness = np.mean(spread**3, axis=0) / np.maximum(np.mean(spread**2, axis=0), 1e-300) ** 1.5
+        width = np.sqrt(np.mean(spread**2, axis=0))
+        # Where there is no noise to speak of (at a knot far below the rows, say) there is no skewness either.
+        spread = np.divide(spread, width, out=np.zeros_like(spread), where=width > np.finfo(np.float64).tiny)
+        skewness = np.mean(spread**3, axis=0)
         mean, variance = self._shaped(p.mean[None])[0], self._padded(p.std_aleatoric[None] ** 2)[0]
         third = self._padded((skewness * p.std_aleatoric**3)[None])[0]
         # Moments about zero, since these mix linearly over the gain.

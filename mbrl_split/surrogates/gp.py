@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 
 from mbrl_split.errors import BadInput
 from mbrl_split.surrogates import storage
-from mbrl_split.surrogates.gp_search import by_botorch, by_scikit_learn
+from mbrl_split.surrogates.gp_search import by_botorch, by_scikit_learn, by_scipy
 from mbrl_split.surrogates.noise import NoiseModel
 from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.rows import hashed_uniform
@@ -34,9 +34,10 @@ class GPSurrogate(WarpedSurrogate):
     Args:
         hyper_rows: Most rows for the hyper-parameters.
         max_rows: Most rows to condition on.
-        restarts: Random restarts of scikit-learn's hyper-parameter search.
-        library: Who searches the hyper-parameters: scikit-learn the most likely, BoTorch (the extra ``botorch``) the
-            most probable under its prior. All else is the same, and a saved surrogate loads without either.
+        restarts: Random restarts of the search for the most likely hyper-parameters.
+        library: Who searches the hyper-parameters: ``"scipy"`` the most likely ones, ``"scikit-learn"`` the same ones
+            more slowly, ``"botorch"`` (an extra) the most probable ones under its prior. All else is the same, and a
+            saved surrogate loads without either.
         warp: See :class:`~mbrl_split.surrogates.warped.WarpedSurrogate`.
         seed: Of the restarts and the subsets.
 
@@ -52,17 +53,17 @@ class GPSurrogate(WarpedSurrogate):
     def __init__(
         self,
         *,
-        hyper_rows: int = 500,
+        hyper_rows: int = 1500,
         max_rows: int = 3000,
         restarts: int = 0,
-        library: Literal["scikit-learn", "botorch"] = "scikit-learn",
+        library: Literal["scipy", "scikit-learn", "botorch"] = "scipy",
         warp: Literal["auto", "none"] = "auto",
         seed: int = 0,
     ) -> None:
         if min(hyper_rows, max_rows) < 1 or restarts < 0:
             raise BadInput("hyper_rows and max_rows are at least 1, restarts at least 0")
-        if library not in ("scikit-learn", "botorch"):
-            raise BadInput(f"library is 'scikit-learn' or 'botorch', not {library!r}")
+        if library not in ("scipy", "scikit-learn", "botorch"):
+            raise BadInput(f"library is 'scipy', 'scikit-learn' or 'botorch', not {library!r}")
         settings = {"hyper_rows": hyper_rows, "max_rows": max_rows, "restarts": restarts, "library": library}
         super().__init__(warp=warp, seed=seed, settings=settings)
         self._hyper: Array  # amplitude², trend², d length scales, even noise variance
@@ -95,7 +96,8 @@ class GPSurrogate(WarpedSurrogate):
     def _search(self, c: Array, z: Array, known: Array) -> Array:
         if self._settings["library"] == "botorch":
             return by_botorch(c, z, known, seed=self.seed)
-        return by_scikit_learn(c, z, known, restarts=self._settings["restarts"], seed=self.seed)
+        search = by_scipy if self._settings["library"] == "scipy" else by_scikit_learn
+        return search(c, z, known, restarts=self._settings["restarts"], seed=self.seed)
 
     def _kernel(self, a: Array, b: Array) -> Array:
         """Prior covariance of the noise-free function, (len(a), len(b))."""

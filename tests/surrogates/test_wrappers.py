@@ -129,6 +129,13 @@ def test_a_known_curve_is_integrated_over_the_fading(query):
     assert p.quantile(0.95)[0] == pytest.approx(high, abs=0.2 * std)
 
 
+def test_a_curve_without_noise_has_no_skewness_either():
+    inner = Known(lambda X: curve(X[:, 0], X[:, 1]), noise=0.0)
+    p = FadingSurrogate(inner).fit(np.column_stack([queries(20, PLAIN), np.ones(20)]), np.ones(20), columns=PLAIN)
+    found = p.predict([[2, 0.5, 1.0]])
+    assert np.isfinite([found.mean[0], found.std[0], *found.interval(0.9)[0]]).all()
+
+
 def test_the_inner_surrogate_sees_ratios():
     inner = Known(lambda X: X[:, 1])
     X = np.array([[2, 0.6, 1.0, 0.5], [3, 0.1, 2.0, 2.0]])
