@@ -78,14 +78,15 @@ class GPSurrogate(WarpedSurrogate):
             self._hyper = self._search(c[rows], z[rows], known[rows])
         rows = self._subset(groups, self._settings["max_rows"])
         c, z, known, groups = c[rows], z[rows], known[rows], groups[rows]
+        self._c, smooth = c, self._kernel(c, c)
         # Even noise first: its honest means tell where the noise is large. Then again with the uneven noise.
         even = np.full(len(z), self._hyper[-1])
-        first = self._condition(c, z, known + even, groups)
+        first = self._condition(smooth, z, known + even, groups)
         if not warm:
             # The known errors explain part of the residuals, as does the uncertainty of the mean.
             self._row_noise = NoiseModel.fit(c, first.mean, first.variance + known, z - first.mean, even)
         noise = self._row_noise.variance(c, first.mean, even)
-        return Honest(rows, self._condition(c, z, known + noise, groups))
+        return Honest(rows, self._condition(smooth, z, known + noise, groups))
 
     def _subset(self, groups: NDArray[np.int64], most: int) -> NDArray[np.int64]:
         """At most ``most`` rows: whole groups in the order of a hash, so that a subset stays while rows are added."""
@@ -105,29 +106,26 @@ class GPSurrogate(WarpedSurrogate):
         r = np.sqrt(5.0) * cdist(a / scales, b / scales)
         return np.asarray(self._hyper[0] * (1 + r + r**2 / 3) * np.exp(-r) + self._hyper[1] * (1 + a @ b.T))
 
-    def _condition(self, c: Array, z: Array, noise: Array, groups: NDArray[np.int64]) -> Latent:
-        """Condition on the rows, and predict each from all rows but its group's.
+    def _condition(self, smooth: Array, z: Array, noise: Array, groups: NDArray[np.int64]) -> Latent:
+        """Condition on rows with the covariance ``smooth``, and predict each from all rows but its group's.
 
         With P the inverse covariance, the prediction for a group G from the others is z_G − P_GG⁻¹ (P z)_G with
         covariance P_GG⁻¹, noise included (Rasmussen & Williams 2006, section 5.4.2, by blocks).
         """
-        covariance = self._kernel(c, c)
+        covariance = smooth.copy()
         covariance[np.diag_indices_from(covariance)] += noise + 1e-8 * (self._hyper[0] + self._hyper[1])
-        self._c, self._factor = c, np.tril(linalg.cholesky(covariance, lower=True))
+        self._factor = np.tril(linalg.cholesky(covariance, lower=True, overwrite_a=True))
         precision, _ = linalg.lapack.dpotri(self._factor, lower=1)
         precision = np.tril(precision) + np.tril(precision, -1).T
         self._weights = precision @ z
-        mean, variance = np.empty_like(z), np.empty_like(z)
-        order = np.argsort(groups, kind="stable")
-        for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
-            if len(rows) == 1:
-                i = rows[0]
-                mean[i] = z[i] - self._weights[i] / precision[i, i]
-                variance[i] = 1 / precision[i, i]
-            else:
-                block = linalg.inv(precision[np.ix_(rows, rows)])
-                mean[rows] = z[rows] - block @ self._weights[rows]
-                variance[rows] = np.diag(block)
+        alone = np.diag(precision)
+        mean, variance = z - self._weights / alone, 1 / alone
+        labels, sizes = np.unique(groups, return_counts=True)
+        for label in labels[sizes > 1]:
+            rows = np.flatnonzero(groups == label)
+            block = linalg.inv(precision[np.ix_(rows, rows)])
+            mean[rows] = z[rows] - block @ self._weights[rows]
+            variance[rows] = np.diag(block)
         return Latent(mean, np.maximum(variance - noise, 0.0), np.full(len(z), self._hyper[-1]))
 
     def _latent(self, c: Array) -> Latent:

@@ -154,7 +154,7 @@ def test_gp_leave_one_group_out_is_what_leaving_it_out_gives():
     gp = GPSurrogate(warp="none").fit(X, y, groups=groups, columns=COLUMNS)
     c, z, noise = gp._scaler(X), gp._warp.to_latent(y), np.linspace(0.01, 0.2, 40)
     jitter = 1e-8 * (gp._hyper[0] + gp._hyper[1])
-    honest = gp._condition(c, z, noise, groups)
+    honest = gp._condition(gp._kernel(c, c), z, noise, groups)
     for g in (0, 7):
         out = groups == g
         covariance = gp._kernel(c[~out], c[~out]) + np.diag(noise[~out] + jitter)
