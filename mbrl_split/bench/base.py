@@ -68,13 +68,13 @@ class Task:
         """Query rows (split, *context)."""
         return np.column_stack([np.asarray(split, dtype=np.float64), context])
 
-    def affordable(self, X: Array, seeds: NDArray[np.int64]) -> int:
+    def affordable(self, X: Array, seeds: NDArray[np.int64], tokens: int | None = None) -> int:
         """How many of the rows, from the first on, the ledger can still pay for (clean references included)."""
         low, high = 0, len(X)
         while low < high:
             n = (low + high + 1) // 2
             # The same hair that the ledger forgives.
-            fits = self.ledger.charge_of(X[:n], seeds=seeds[:n]) <= self.ledger.remaining * (1 + 1e-12)
+            fits = self.ledger.charge_of(X[:n], seeds=seeds[:n], tokens=tokens) <= self.ledger.remaining * (1 + 1e-12)
             low, high = (n, high) if fits else (low, n - 1)
         return low
 
@@ -95,17 +95,22 @@ class Task:
             yield upto - total
             total = upto
 
-    def measure(self, X: Array, rng: np.random.Generator) -> Measurement:
+    def measure(self, X: Array, rng: np.random.Generator, *, tokens: int | None = None) -> Measurement:
         """Measure the rows, or the first of them that the budget still allows, each with a seed of its own.
+
+        Args:
+            X: Queries, (n, d).
+            rng: Of the seeds.
+            tokens: Scored tokens of each, charged in proportion; None is the declared size.
 
         Raises:
             BudgetExhausted: The budget allows none, and nothing was measured before.
         """
         seeds = rng.integers(0, 2**31, len(X))
-        n = self.affordable(X, seeds)
+        n = self.affordable(X, seeds, tokens)
         if n == 0 and self.ledger.spent == 0:
             raise BudgetExhausted(f"the budget of {self.ledger.budget:g} true evaluations allows no row to begin with")
-        return self.ledger.measure(X[:n], seeds=seeds[:n])
+        return self.ledger.measure(X[:n], seeds=seeds[:n], tokens=tokens)
 
     def measure_splits(self, context: Array, rng: np.random.Generator, splits: ArrayLike | None = None) -> Array:
         """The damage of every split (or of some) in each context, on common random numbers.
