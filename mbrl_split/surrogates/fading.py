@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from typing import Any, Self
 
@@ -19,7 +21,7 @@ from mbrl_split.surrogates.gp import GPSurrogate
 from mbrl_split.surrogates.loading import load_wrapper, save_wrapper
 from mbrl_split.surrogates.mlp import MLPSurrogate
 from mbrl_split.surrogates.prediction import Array
-from mbrl_split.surrogates.quantiles import SCORES, KnotPrediction
+from mbrl_split.surrogates.quantiles import SCORES, QuantilePrediction
 from mbrl_split.surrogates.storage import columns_from_data, columns_to_data
 
 _DRAWS = 256  # posterior draws behind the epistemic part: its own relative error is 1/√(2·256), about 4 %
@@ -109,7 +111,7 @@ class FadingSurrogate(Surrogate):
         self.surrogate.update(self._ratios(X), y, std_error=std_error, groups=groups)
         return self._refresh()
 
-    def predict(self, X: ArrayLike) -> KnotPrediction:
+    def predict(self, X: ArrayLike) -> FadingPrediction:
         curve, split, weights = self._weights(X)
         moments = np.einsum("nk,mnk->mn", weights, curve.moments[:, split])
         mean, aleatoric, skewness = _central(moments, self.windows)
@@ -120,7 +122,7 @@ class FadingSurrogate(Surrogate):
         std = np.hypot(epistemic, aleatoric)
         # The posterior is taken as symmetric, so it thins the skewness of the noise.
         thinned = skewness * np.divide(aleatoric, std, out=np.zeros_like(std), where=std > 0) ** 3
-        return KnotPrediction(mean, epistemic, aleatoric, values=mean + std * _pearson(thinned))
+        return FadingPrediction(mean, epistemic, aleatoric, thinned)
 
     def sample(self, X: ArrayLike, n: int, rng: np.random.Generator) -> Array:
         curve, split, weights = self._weights(X)
@@ -214,14 +216,35 @@ class FadingSurrogate(Surrogate):
         """The curve, which split each row asks for, and the weights (n, knots + 2) that integrate it."""
         curve = self._fitted()
         x = check_rows(X, self.columns or ())
-        law = NakagamiFading(np.maximum(x[:, 2:3], 0.5)) if x.shape[1] == 3 else NoFading()
         split = (x[:, 0] - self._inner[0].low).astype(np.intp)
-        return curve, split, ratio_weights(law, x[:, 1], curve.ratios)
+        # Whoever compares splits asks about each in the same context: the integrals are the same.
+        contexts, which = np.unique(x[:, 1:], axis=0, return_inverse=True)
+        law = NakagamiFading(np.maximum(contexts[:, 1:], 0.5)) if x.shape[1] == 3 else NoFading()
+        return curve, split, ratio_weights(law, contexts[:, 0], curve.ratios)[which.ravel()]
 
     def _fitted(self) -> _Curve:
         if self._curve is None:
             raise BadInput("this FadingSurrogate has learned nothing yet: call fit(X, y, columns=...) first")
         return self._curve
+
+
+@dataclass(frozen=True)
+class FadingPrediction(QuantilePrediction):
+    """Mean, deviations and skewness of the mean of some windows; its quantiles are those of a Pearson III law.
+
+    Attributes:
+        skewness: Of one fresh measurement, (n,).
+    """
+
+    skewness: Array
+
+    def knots(self) -> Array:
+        return self._knots
+
+    @cached_property
+    def _knots(self) -> Array:
+        # Only when asked: they cost far more than the moments, which are all that a choice needs.
+        return self.mean + self.std * _pearson(self.skewness)
 
 
 def _monotone(curve: Array) -> Array:
