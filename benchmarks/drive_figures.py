@@ -201,7 +201,7 @@ def suite_lines() -> list[str]:
         worst = "–" if row["regret_worst"] is None else f"{row['regret_worst']:.2f}"
         lines.append(
             f"| {row['model']}: {row['algorithm']} | {row['true_evaluations']:.0f} | {row['seeds']} | "
-            f"{row['regret']:.2f} | {ends} | {worst} |"
+            f"{row['regret']:.3f} | {ends} | {worst} |"
         )
     return lines
 
