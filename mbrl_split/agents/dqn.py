@@ -190,7 +190,8 @@ class DQN(Learner):
             actions = self._choose(self._encoding(obs), mask, False, rng)
         before = self.num_steps
         step = self._advance(stream, actions)
-        self._encoding.update(step.next_obs[step.live])
+        if self._encoding.scaler is not None:  # else the rows need not even be picked
+            self._encoding.update(step.next_obs[step.live])
         replay.add(obs, actions, step, self.source_version)
         self._steps_since_update += 1
         self._collected_since_update += self.num_steps - before
