@@ -109,6 +109,13 @@ def gp_update(rounds: int) -> dict[str, float]:
     return in_turn(update, lambda: GPSurrogate().fit(X, y, columns=COLUMNS), rounds)
 
 
+def gp_search(rounds: int) -> dict[str, float]:
+    """A fit, its hyper-parameters by the closed-form gradient, against the same fit by scikit-learn."""
+    X, y = rows(500)
+    ours, theirs = (GPSurrogate(library=name) for name in ("scipy", "scikit-learn"))
+    return in_turn(lambda: ours.fit(X, y, columns=COLUMNS), lambda: theirs.fit(X, y, columns=COLUMNS), rounds)
+
+
 def tabulated(rounds: int) -> dict[str, float]:
     X, y = rows(200)
     table = TabulatedSurrogate(GPSurrogate()).fit(X, y, columns=COLUMNS)
@@ -128,6 +135,7 @@ def main() -> None:
         found[f"ensemble training, batch {batch}"] = ensemble_training(batch, options.rounds)
     for n in (1, 32, 10_000):
         found[f"ensemble prediction, {n} rows"] = ensemble_prediction(n, options.rounds)
+    found["GP fit, 500 rows"] = gp_search(max(3, options.rounds // 3))
     found["GP update against fit, 500 rows"] = gp_update(max(3, options.rounds // 3))
     found["tabulated"] = tabulated(options.rounds)
     for name, figures in found.items():

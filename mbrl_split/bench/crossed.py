@@ -18,24 +18,26 @@ def crossed(row: Any) -> Iterator[Any]:
     ``ppo-{schedule}-{acquisition}``.
 
     Raises:
-        BadInput: The label does not tell the combinations apart.
+        BadInput: The label does not tell the combinations apart, a part names none, or settings are no mapping.
     """
     several = {p: row[p] for p in PARTS if isinstance(row.get(p), list | dict)} if isinstance(row, dict) else {}
     if not several:
         yield row
         return
-    label = str(row.get("algorithm", ""))
-    for part in several:
-        if f"{{{part}}}" not in label:
-            raise BadInput(f"algorithm {label!r} names several of {part}: its label must hold {{{part}}}")
+    written = str(row.get("algorithm", ""))
+    for part, named in several.items():
+        if f"{{{part}}}" not in written:
+            raise BadInput(f"algorithm {written!r} names several of {part}: its label must hold {{{part}}}")
+        if not named:
+            raise BadInput(f"algorithm {written!r}: {part} names none")
     for chosen in product(*several.values()):
-        names = dict(zip(several, chosen, strict=True))
-        settings = dict(row.get("settings") or {})
-        for part, name in names.items():
-            own = several[part].get(name) if isinstance(several[part], dict) else None
-            if own is not None:
-                settings[part] = {**settings.get(part, {}), **own}
-        for part, name in names.items():
+        label, settings = written, dict(row.get("settings") or {})
+        for part, name in zip(several, chosen, strict=True):
             label = label.replace(f"{{{part}}}", str(name))
-        yield {**row, **names, "algorithm": label, "settings": settings}
-        label = str(row["algorithm"])
+            named = several[part]
+            own = named[name] if isinstance(named, dict) else None
+            if not isinstance(own, dict | None):
+                raise BadInput(f"algorithm {written!r}: the settings of {part} {name!r} are a mapping, not {own!r}")
+            if own:
+                settings[part] = {**settings.get(part, {}), **own}
+        yield {**row, **dict(zip(several, chosen, strict=True)), "algorithm": label, "settings": settings}

@@ -79,22 +79,18 @@ class XGBoostSurrogate(BaggedSurrogate):
         }
         super().__init__(warp=warp, seed=seed, settings=settings)
         self._boosters: list[Any]
+        self._trends: list[Polynomial]  # none: the boosters start from a constant
 
     def _train_members(self, c: Array, z: Array, counts: Array, weights: Array) -> None:
-        s = self._settings
-        self._trends: list[Polynomial] = []
-        if s["trend"] != "cubic":
-            self._boosters = self._boosted(c, z, counts * weights, [])
-        if s["trend"] == "none" or s["increasing"] or s["decreasing"] or c.shape[1] > MOST_COLUMNS:
-            if s["trend"] == "cubic":
-                raise BadInput(f"a cubic trend takes at most {MOST_COLUMNS} columns, not {c.shape[1]}")
-            return
-        trends = [Polynomial.fit(c, z, w) for w in counts * weights]
-        boosters = self._boosted(c, z, counts * weights, trends)
-        if s["trend"] == "cubic" or self._unseen_error(c, z, counts, boosters, trends) < self._unseen_error(
-            c, z, counts, self._boosters, []
-        ):
-            self._boosters, self._trends = boosters, trends
+        s, weights = self._settings, counts * weights
+        possible = c.shape[1] <= MOST_COLUMNS and not s["increasing"] and not s["decreasing"]
+        if s["trend"] == "cubic" and not possible:
+            raise BadInput(f"a cubic trend takes at most {MOST_COLUMNS} columns, not {c.shape[1]}")
+        trends: list[list[Polynomial]] = [] if s["trend"] == "cubic" else [[]]
+        if s["trend"] != "none" and possible:
+            trends.append([Polynomial.fit(c, z, w) for w in weights])
+        fits = [(self._boosted(c, z, weights, t), t) for t in trends]
+        self._boosters, self._trends = min(fits, key=lambda fit: self._unseen_error(c, z, counts, *fit))
 
     def _boosted(self, c: Array, z: Array, weights: Array, trends: Sequence[Polynomial]) -> list[Any]:
         xgboost, s, boosters = _xgboost(), self._settings, []

@@ -28,8 +28,8 @@ JITTER = 1e-9
 def by_scipy(c: Array, z: Array, known: Array, *, restarts: int, seed: int) -> Array:
     """The greatest marginal likelihood within wide bounds, by its closed-form gradient.
 
-    What :func:`by_scikit_learn` finds, without its arrays of n·n derivatives for each hyper-parameter: at 1,000 rows
-    about ten times as fast.
+    What :func:`by_scikit_learn` finds, without its array of n·n derivatives for each hyper-parameter, and therefore
+    several times as fast (``benchmarks/performance/surrogates.py``).
 
     Args:
         c: Coordinates of about unit variance, (n, d).

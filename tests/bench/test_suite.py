@@ -135,3 +135,7 @@ def test_a_row_that_names_several_stands_for_every_combination(tmp_path: Path) -
     assert [r.budget for r in told] == [None, None, None, 7]
     with pytest.raises(BadInput, match=r"suite.yaml: .*must hold \{acquisition\}"):
         load_suite(write(tmp_path, algorithms=[{**row, "algorithm": "ppo-{schedule}"}]))
+    with pytest.raises(BadInput, match=r"suite.yaml: .*acquisition names none"):
+        load_suite(write(tmp_path, algorithms=[{**row, "acquisition": []}]))
+    with pytest.raises(BadInput, match=r"suite.yaml: .*schedule 'fixed' are a mapping, not 3"):
+        load_suite(write(tmp_path, algorithms=[{**row, "schedule": {"fixed": 3}}]))
