@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -17,6 +18,9 @@ from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.rows import bootstrap_counts
 from mbrl_split.surrogates.warped import Honest, Latent, WarpedSurrogate
 
+# The fewest times that a fit goes through the rows, unless it stops early.
+_EPOCHS = 20
+
 
 class EnsembleSurrogate(WarpedSurrogate):
     """Heteroscedastic networks, trained and asked as one batched product.
@@ -31,7 +35,7 @@ class EnsembleSurrogate(WarpedSurrogate):
     Args:
         members: How many networks, at least 2.
         hidden: Width of each hidden layer.
-        steps: Most optimiser steps of a fit; an update takes a third.
+        steps: Most optimiser steps of a fit, or twenty times through the rows if that is more; an update takes a third.
         batch_size: Rows per step, for each member.
         learning_rate: Of Adam.
         weight_decay: Decoupled.
@@ -82,6 +86,8 @@ class EnsembleSurrogate(WarpedSurrogate):
         weights = 0.1 / (0.1 + known)
         weights = weights / weights.mean()
         counts = bootstrap_counts(groups, s["members"], self.seed)
+        batches = math.ceil(len(z) / s["batch_size"])
+        steps = max(s["steps"], _EPOCHS * batches)
         train(
             self._network,
             c,
@@ -89,11 +95,13 @@ class EnsembleSurrogate(WarpedSurrogate):
             counts * weights,
             (counts == 0) * weights,
             loss="beta-nll",
-            steps=max(1, s["steps"] // 3) if warm else s["steps"],
+            steps=max(1, steps // 3) if warm else steps,
             batch_size=s["batch_size"],
             learning_rate=s["learning_rate"] / (3 if warm else 1),
             weight_decay=s["weight_decay"],
             seed=self.seed,
+            # A look asks all rows: four an epoch where there are many, or the looks cost more than the training.
+            check_every=max(10, batches // 4),
         )
         means, noise = self._members(c)
         return out_of_bag(means, noise, counts)

@@ -114,10 +114,12 @@ class GPSurrogate(WarpedSurrogate):
         """
         covariance = smooth.copy()
         covariance[np.diag_indices_from(covariance)] += noise + 1e-8 * (self._hyper[0] + self._hyper[1])
-        self._factor = np.tril(linalg.cholesky(covariance, lower=True, overwrite_a=True))
-        precision, _ = linalg.lapack.dpotri(self._factor, lower=1)
-        precision = np.tril(precision) + np.tril(precision, -1).T
-        self._weights = precision @ z
+        factor = linalg.cholesky(covariance, lower=True, overwrite_a=True)
+        # dpotri leaves what it was given above the diagonal: zeros.
+        precision, _ = linalg.lapack.dpotri(factor, lower=1)
+        precision = precision + precision.T
+        precision[np.diag_indices_from(precision)] /= 2
+        self._factor, self._weights = np.ascontiguousarray(factor), precision @ z
         alone = np.diag(precision)
         mean, variance = z - self._weights / alone, 1 / alone
         labels, sizes = np.unique(groups, return_counts=True)
