@@ -145,9 +145,7 @@ class GPSurrogate(WarpedSurrogate):
         cross = self._kernel(self._c, c)
         explained = linalg.solve_triangular(self._factor, cross, lower=True, check_finite=False)
         covariance = self._kernel(c, c) - explained.T @ explained
-        # An eigendecomposition, since rows may repeat and the covariance then has no Cholesky factor.
-        eigenvalues, vectors = linalg.eigh(covariance)
-        root = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
+        root = _root(covariance, self._hyper[0] + self._hyper[1])
         return np.asarray(cross.T @ self._weights + rng.standard_normal((n, len(c))) @ root.T)
 
     def _files(self) -> dict[str, bytes]:
@@ -165,3 +163,14 @@ class GPSurrogate(WarpedSurrogate):
         self._hyper, self._c = arrays["hyper"], arrays["c"]
         self._factor, self._weights = arrays["factor"], arrays["weights"]
         self._row_noise = NoiseModel(arrays["row_noise"][:-1], float(arrays["row_noise"][-1]))
+
+
+def _root(covariance: Array, scale: float) -> Array:
+    """R with R Rᵀ = ``covariance``, which rounding and repeated rows may have left without a Cholesky factor."""
+    for jitter in (1e-10, 1e-8):
+        steady = covariance + jitter * scale * np.eye(len(covariance))
+        root, failed = linalg.lapack.dpotrf(steady, lower=1, clean=1, overwrite_a=1)
+        if not failed:
+            return np.asarray(root)
+    eigenvalues, vectors = linalg.eigh(covariance)
+    return np.asarray(vectors * np.sqrt(np.maximum(eigenvalues, 0.0)))
