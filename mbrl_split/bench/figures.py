@@ -14,6 +14,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mbrl_split.evaluation import performance_profile
+
 # Okabe & Ito's palette: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#555555")
 MARKERS = "osD^vP*X"
@@ -73,11 +75,10 @@ def damage_by_split(curves: dict[str, Any]) -> str:
 
 
 def regret_by_truth(points: pd.DataFrame, rows: list[dict[str, Any]], unit: str) -> str:
-    """Regret against true evaluations: the median over seeds as a line, every seed as a faint one."""
+    """Regret against true evaluations: the median over seeds as a line, every seed as a faint one; of the best rows."""
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.4, 4.6))
-        learners = [r for r in rows if r.get("true_evaluations", 0) > 0]
-        for index, row in enumerate(learners):
+        for index, row in enumerate(_shown(rows)):
             mine = points[points["algorithm"] == row["algorithm"]]
             _one_method(axes, mine, row["algorithm"], COLOURS[index % 8], MARKERS[index % 8])
         for index, row in enumerate(r for r in rows if r.get("true_evaluations") == 0 and r["algorithm"] != "optimal"):
@@ -90,6 +91,29 @@ def regret_by_truth(points: pd.DataFrame, rows: list[dict[str, Any]], unit: str)
         )
         axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=4)
         return to_svg(figure)
+
+
+def profile(rows: list[dict[str, Any]]) -> str:
+    """The share of runs with less than each regret, for the best learners of one problem."""
+    thresholds = np.geomspace(5e-3, 1, 200)
+    with mpl.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(6.4, 4.6))
+        for index, row in enumerate(_shown(rows)):
+            share = performance_profile(-np.array(row["regret_by_seed"]), -thresholds)
+            style = ("-", "--")[index // 8 % 2]
+            axes.step(thresholds, share, where="post", color=COLOURS[index % 8], ls=style, label=row["algorithm"])
+        axes.set_xscale("log")
+        axes.set_xlabel("normalised regret (0 optimal, 1 best fixed split)")
+        axes.set_ylabel("share of runs below it")
+        axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=4)
+        return to_svg(figure)
+
+
+def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Learners with the least regret, as many as colours and line styles tell apart, in the order of the rows."""
+    learners = [r for r in rows if r.get("true_evaluations", 0) > 0]
+    best = sorted(learners, key=lambda r: r["regret"])[: 2 * len(COLOURS)]
+    return [r for r in learners if r in best]
 
 
 def _one_method(axes: Axes, points: pd.DataFrame, label: str, colour: str, marker: str) -> None:

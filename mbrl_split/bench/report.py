@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from mbrl_split import __version__
 from mbrl_split.bench import figures
-from mbrl_split.bench.results import write_text
+from mbrl_split.bench.comparison import Duel, Price, duels, learners, on_truth, prices, subject, without_rl
+from mbrl_split.bench.results import REACH, write_text
 
 HEADS = ("method", "regret", "95 % interval", "worst seed", "true evaluations", "seconds of truth", "training seconds")
 SHORT_HEADS = ("method", "regret", "95 % CI", "worst", "truths", "truth s", "train s")  # 80 columns hold these
+PRICE_HEADS = ("method", "seeds that hold it", "true evaluations", "seconds")
+PRICE_CAPTION = f"To first reach, and hold, a regret of {REACH} (median over seeds; seconds of truth and training)"
+DUEL_HEADS = ("method", "difference", "95 % interval", "p", "P", "verdict")
 PROTOCOL = (
     "One true evaluation is the NLL of a scenario's number of scored tokens, in windows of which the first token is "
     "context, with one channel draw per window, in one batch on one thread. Each clean "
@@ -56,35 +62,47 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
     """What the comparison shows, derived from its numbers and from nothing else."""
-    good = {r["algorithm"]: r for r in rows if "regret" in r}
-    learners = [r for r in good.values() if r["true_evaluations"] > 0]
-    surrogates = [r for r in learners if r["source"] not in (None, "oracle") and r["agent"] != "argmax"]
-    truth = [r for r in learners if r["source"] == "oracle"]
+    best = subject(rows)
     parts = []
-    if surrogates:
-        best = min(surrogates, key=lambda r: r["regret"])
+    if best is not None:
         verdict = "beats" if best["regret"] < 1 else "does not beat"
+        way = "Planning" if best["kind"] == "planning" else "RL"
         parts.append(
-            f"RL on a surrogate ({best['algorithm']}) {verdict} the best fixed split, at {best['regret']:.2f} of the "
-            f"headroom lost with {best['true_evaluations']:,.0f} true evaluations"
+            f"{way} on a surrogate ({best['algorithm']}) {verdict} the best fixed split, at {best['regret']:.2f} of "
+            f"the headroom lost with {best['true_evaluations']:,.0f} true evaluations"
         )
-        if truth:
+        if truth := [r for r in learners(rows) if on_truth(r)]:
             other = min(truth, key=lambda r: r["regret"])
             state = "" if other["converged"] else " and has not converged"
             parts.append(
                 f"RL on the truth ({other['algorithm']}) loses {other['regret']:.2f} with "
                 f"{other['true_evaluations']:,.0f}{state}"
             )
-        plain = [r for r in learners if r["agent"] == "argmax" or r["baseline"]]
-        if plain:
+        if plain := [r for r in learners(rows) if without_rl(r)]:
             rival = min(plain, key=lambda r: r["regret"])
             gap = best["regret"] - rival["regret"]
             relation = "ties" if abs(gap) < 0.02 else "beats" if gap > 0 else "trails"
-            parts.append(f"without any RL, {rival['algorithm']} {relation} it at {rival['regret']:.2f}")
+            parts.append(
+                f"without any RL, {rival['algorithm']} {relation} it at {rival['regret']:.2f} with "
+                f"{rival['true_evaluations']:,.0f}"
+            )
     text = "; ".join(parts) or "No learning method was run"
     if reference["regret_unit"] != "headroom":
         text += " (absolute regret: the headroom is not ten standard errors wide)"
     return text + "."
+
+
+def price_cells(price: Price) -> list[str]:
+    """One row of the table of prices, in the order of ``PRICE_HEADS``."""
+    amounts = [f"{x:,.0f}" if np.isfinite(x) else "never" for x in (price.evaluations, price.seconds)]
+    return [price.algorithm, f"{price.held} of {price.seeds}", *amounts]
+
+
+def duel_cells(duel: Duel) -> list[str]:
+    """One row of the comparison, in the order of ``DUEL_HEADS``."""
+    d = duel.difference
+    interval = "–" if d.low is None or d.high is None else f"{d.low:+.3f} – {d.high:+.3f}"
+    return [duel.algorithm, f"{d.value:+.3f}", interval, f"{duel.p:.3f}", f"{duel.improvement:.2f}", duel.verdict]
 
 
 def print_table(summary: dict[str, Any], console: Console | None = None) -> None:
@@ -107,6 +125,20 @@ def print_table(summary: dict[str, Any], console: Console | None = None) -> None
         console.print(sentence(rows, reference), soft_wrap=True)
 
 
+def comparison(rows: list[dict[str, Any]]) -> tuple[str, list[list[str]]] | None:
+    """Every learner against the best model-based one: a caption, and the table's cells; None without one."""
+    best = subject(rows)
+    found = duels(rows, best) if best else []
+    if best is None or not found:
+        return None
+    caption = (
+        f"Difference: regret minus that of {best['algorithm']}, paired by seed; p: sign flips, Holm-adjusted over "
+        f"this table; P: chance that a run of {best['algorithm']} loses less. It was chosen here for its regret, which "
+        "flatters it a little."
+    )
+    return caption, [duel_cells(d) for d in found]
+
+
 def to_markdown(summary: dict[str, Any]) -> str:
     """The same tables as Markdown."""
     lines = [f"# {summary['title']}", "", f"`{summary['command']}`", ""]
@@ -114,14 +146,19 @@ def to_markdown(summary: dict[str, Any]) -> str:
         rows = rows_of(summary, scenario, model)
         reference = summary["references"][f"{scenario}/{model}"]
         lines += [f"## {scenario} on {model}", "", sentence(rows, reference), ""]
-        lines += ["| " + " | ".join(HEADS) + " |", "|---" + "|---:" * (len(HEADS) - 1) + "|"]
-        lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
-        lines += [
-            "",
-            f"Headroom {reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f} (standard error).",
-            "",
-        ]
+        lines += _table(HEADS, [cells(row) for row in rows])
+        lines += [f"Headroom {reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f} (standard error).", ""]
+        if reference["regret_unit"] == "headroom" and (found := prices(rows)):
+            lines += [f"{PRICE_CAPTION}:", "", *_table(PRICE_HEADS, [price_cells(p) for p in found])]
+        if against := comparison(rows):
+            lines += [against[0], "", *_table(DUEL_HEADS, against[1])]
     return "\n".join(lines)
+
+
+def _table(heads: Sequence[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table, with an empty one after it."""
+    lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
 
 
 def write_report(summary: dict[str, Any], points: pd.DataFrame, path: Path) -> None:
@@ -170,6 +207,18 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, scenario: str, model
                 + reference["landscape"]["caption"],
             },
         )
+    against = comparison(rows)
+    tables = []
+    if reference["regret_unit"] == "headroom" and (found := prices(rows)):
+        shown.append(
+            {
+                "svg": figures.profile(rows),
+                "caption": "The share of runs that lose less than a given regret: further up is better.",
+            }
+        )
+        tables.append({"caption": f"{PRICE_CAPTION}.", "heads": PRICE_HEADS, "rows": [price_cells(p) for p in found]})
+    if against:
+        tables.append({"caption": against[0], "heads": DUEL_HEADS, "rows": against[1]})
     failures = [f"{f['run']}: {f['error']}" for r in rows for f in r.get("failed", [])]
     return {
         "scenario": scenario,
@@ -177,6 +226,7 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, scenario: str, model
         "sentence": sentence(rows, reference),
         "figures": shown,
         "table": [{"cells": cells(r), "anchor": _anchor(r)} for r in rows],
+        "tables": tables,
         "notes": [
             f"Contextual headroom {reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f} reward per step; "
             f"optimum {reference['optimal']:.3f}, best fixed split ({reference['best_fixed_split']}) "

@@ -63,6 +63,7 @@ def _row(key: tuple[str, str, str], runs: list[dict[str, Any]]) -> dict[str, Any
         "model": key[1],
         "algorithm": key[2],
         **{part: algorithm[part] for part in ("agent", "source", "schedule", "acquisition", "baseline")},
+        "kind": _kind(algorithm),
         "budget": spec["budget"],
         "seeds": len(runs),
         "runs": [r["folder"] for r in runs],
@@ -89,10 +90,22 @@ def _row(key: tuple[str, str, str], runs: list[dict[str, Any]]) -> dict[str, Any
         "regret_mean": float(regret.mean()),
         "regret_worst": float(regret.max()),
         "regret_by_seed": regret.tolist(),
+        "regret_seeds": [r["spec"]["seed"] for r in good],
         "converged": bool(np.median([_converged(r["curve"]) for r in good]) > 0.5),
         "reach": {"regret": REACH, "by_seed": [_reach(r["curve"]) for r in good]},
     }
     return row
+
+
+def _kind(algorithm: dict[str, Any]) -> str:
+    """How a row comes to its policy: ``reference``, ``rl``, ``planning``, ``bandit`` or ``lookup``."""
+    agent = algorithm["agent"]
+    if algorithm["baseline"] is not None:
+        # A baseline that trains an agent is told which, and how.
+        return "rl" if "agent" in algorithm.get("settings", {}).get("baseline", {}) else "lookup"
+    if agent is None:
+        return "reference"
+    return {"argmax": "lookup", "planner": "planning", "linucb": "bandit", "lints": "bandit"}.get(agent, "rl")
 
 
 def _reach(curve: list[dict[str, float]]) -> dict[str, float] | None:

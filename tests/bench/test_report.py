@@ -117,7 +117,7 @@ def test_the_page_is_self_contained_and_escapes(tmp_path: Path) -> None:
     write_report(summary(), points(), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "A &lt;title&gt;" in page
-    assert page.count("<svg") == 1
+    assert page.count("<svg") == 2  # the curves and the profile
     assert "<script" not in page
     assert "src=" not in page
     links = [part.split('"')[0] for part in page.split('href="')[1:]]
