@@ -1,6 +1,6 @@
 """A suite's throughput with two jobs against one, the seconds of resuming a finished one, and twenty kills.
 
-    python benchmarks/performance/suites.py [--suite benchmarks/rl_vs_mbrl.yaml] [--options "…"] [--kills 20] [--out DIR]
+    python benchmarks/performance/suites.py [--suite YAML] [--options "…"] [--kills 20] [--out DIR]
 
 The suite is run three times in fresh folders: with one job, with two, and with two jobs while the parent or one of its
 workers is killed (SIGKILL) at random moments and the command is given again. A kill loses a run that was finished if
