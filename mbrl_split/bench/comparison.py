@@ -42,7 +42,8 @@ class Duel:
         difference: Its regret minus the subject's (IQM over the shared seeds), with an interval from ten seeds on.
         p: Holm-adjusted over all duels of the problem.
         improvement: Probability that a run of the subject has less regret than a run of the other.
-        verdict: Of the subject: ``"better"``, ``"worse"`` or ``"tie"``.
+        verdict: Of the subject: ``"better"``, ``"worse"``, ``"tie"``, or ``"too few seeds"`` where even runs that all
+            agree would not have been told apart.
     """
 
     algorithm: str
@@ -108,7 +109,10 @@ def duels(rows: Sequence[dict[str, Any]], against: dict[str, Any]) -> list[Duel]
     found = []
     for (algorithm, (theirs, ours)), adjusted in zip(pairs.items(), p, strict=True):
         difference = paired_difference(theirs, ours)
-        verdict = "tie" if adjusted > LEVEL else "better" if np.mean(theirs - ours) > 0 else "worse"
+        verdict = "better" if np.mean(theirs - ours) > 0 else "worse"
+        if adjusted > LEVEL:
+            # All signs alike have probability 2/2ⁿ, and the smallest of k p-values is multiplied by k.
+            verdict = "tie" if len(pairs) * 2.0 ** (1 - len(ours)) <= LEVEL else "too few seeds"
         chance = probability_of_improvement(-ours, -theirs)
         found.append(Duel(algorithm, difference, float(adjusted), chance, verdict))
     return found

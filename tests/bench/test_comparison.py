@@ -57,15 +57,20 @@ def test_duels_pair_by_seed_and_call_ties_ties() -> None:
     made += [run("worse", s, [(9, ours[s] + 0.1 + 0.01 * s)], baseline="knn") for s in range(10)]
     made += [run("same", s, [(9, ours[s] + 0.01 * (-1) ** s)], baseline="knn") for s in reversed(range(10))]
     made += [run("better", s, [(9, ours[s] / 2)], baseline="knn") for s in range(8)]
+    made += [run("few", s, [(9, ours[s] + 1.0)], baseline="knn") for s in range(3)]
     made += [run("alone", 0, [(9, 0.5)], baseline="knn")]
     all_rows = summarise(made, [])
     against = next(r for r in all_rows if r["algorithm"] == "ours")
     found = named(duels(all_rows, against))
-    assert set(found) == {"worse", "same", "better"}  # one seed is no comparison
-    assert {n: d.verdict for n, d in found.items()} == {"worse": "better", "same": "tie", "better": "worse"}
+    assert {n: d.verdict for n, d in found.items()} == {
+        "worse": "better",
+        "same": "tie",
+        "better": "worse",
+        "few": "too few seeds",
+    }  # and one seed is no comparison
     # Differences .10 … .19: the interquartile mean drops two of ten at either end.
     assert found["worse"].difference.value == pytest.approx(np.mean(0.1 + 0.01 * np.arange(2, 8)))
     assert found["worse"].difference.low is not None
     assert found["better"].difference.low is None  # eight seeds make no interval
-    assert found["worse"].p == pytest.approx(3 * 2 / 2**10)  # all signs alike, the smallest of three
+    assert found["worse"].p == pytest.approx(4 * 2 / 2**10)  # all signs alike, the smallest of four
     assert found["worse"].improvement == 1.0
