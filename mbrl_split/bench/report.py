@@ -162,13 +162,19 @@ def _table(heads: Sequence[str], rows: list[list[str]]) -> list[str]:
 
 
 def write_report(summary: dict[str, Any], points: pd.DataFrame, path: Path) -> None:
-    """One self-contained page; its links lead to the runs' folders beside it."""
+    """One self-contained page; its links lead to the runs' folders beside it. Its figures are files too."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mbrl_split.bench"),
         autoescape=True,
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    shown = [_problem(summary, points, s, m) for s, m in problems(summary)]
+    (path.parent / "figures").mkdir(exist_ok=True)
+    for problem in shown:
+        for figure in problem["figures"]:
+            name = f"{problem['scenario']}-{problem['model']}-{figure['name']}.svg"
+            write_text(path.parent / "figures" / name, figure["svg"])
     page = environment.get_template("report.html").render(
         version=__version__,
         name=summary["suite"],
@@ -177,7 +183,7 @@ def write_report(summary: dict[str, Any], points: pd.DataFrame, path: Path) -> N
         protocol=PROTOCOL,
         versions=", ".join(f"{k} {v}" for k, v in summary["versions"].items()),
         heads=HEADS,
-        problems=[_problem(summary, points, s, m) for s, m in problems(summary)],
+        problems=shown,
         groups=[_group(summary, row) for row in summary["rows"]],
     )
     write_text(path, page)
@@ -193,6 +199,7 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, scenario: str, model
     mine = points[(points["scenario"] == scenario) & (points["model"] == model)]
     shown = [
         {
+            "name": "curves",
             "svg": figures.regret_by_truth(mine, rows, reference["regret_unit"]),
             "caption": "Regret against true evaluations. Bold: the median over seeds; faint: every seed. Horizontal "
             "lines are exact references that pay for no truth.",
@@ -202,6 +209,7 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, scenario: str, model
         shown.insert(
             0,
             {
+                "name": "damage",
                 "svg": figures.damage_by_split(reference["landscape"]),
                 "caption": "What the channel does at every split, measured (bars: 95 % intervals). "
                 + reference["landscape"]["caption"],
@@ -212,6 +220,7 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, scenario: str, model
     if reference["regret_unit"] == "headroom" and (found := prices(rows)):
         shown.append(
             {
+                "name": "profile",
                 "svg": figures.profile(rows),
                 "caption": "The share of runs that lose less than a given regret: further up is better.",
             }

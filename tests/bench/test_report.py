@@ -1,6 +1,7 @@
 """The report says what its numbers say: verdicts, marks, Markdown and HTML from made-up rows."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -120,6 +121,9 @@ def test_the_page_is_self_contained_and_escapes(tmp_path: Path) -> None:
     assert page.count("<svg") == 2  # the curves and the profile
     assert "<script" not in page
     assert "src=" not in page
+    files = sorted(f.name for f in (tmp_path / "figures").iterdir())
+    assert files == ["equalised-m-curves.svg", "equalised-m-profile.svg"]
+    assert ElementTree.parse(tmp_path / "figures" / files[0]).getroot().tag.endswith("svg")
     links = [part.split('"')[0] for part in page.split('href="')[1:]]
     assert all(link.startswith(("#", "runs/")) for link in links if not link.startswith("#")), links
     write_report(summary(), points(), tmp_path / "again.html")
