@@ -19,6 +19,7 @@ from mbrl_split.evaluation import performance_profile
 # Okabe & Ito's palette: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31", "#555555")
 MARKERS = "osD^vP*X"
+_LINES = ("-", "--")  # of the first eight, of the next eight
 STYLE = {
     "font.size": 11,
     "font.family": "sans-serif",
@@ -80,7 +81,7 @@ def regret_by_truth(points: pd.DataFrame, rows: list[dict[str, Any]], unit: str)
         figure, axes = plt.subplots(figsize=(6.4, 4.6))
         for index, row in enumerate(_shown(rows)):
             mine = points[points["algorithm"] == row["algorithm"]]
-            _one_method(axes, mine, row["algorithm"], COLOURS[index % 8], MARKERS[index % 8])
+            _one_method(axes, mine, row["algorithm"], COLOURS[index % 8], MARKERS[index % 8], _LINES[index // 8])
         for index, row in enumerate(r for r in rows if r.get("true_evaluations") == 0 and r["algorithm"] != "optimal"):
             axes.axhline(row["regret"], color="#777777", lw=1, ls=("--", ":", "-.")[index % 3], label=row["algorithm"])
         axes.set_xscale("log")
@@ -100,8 +101,8 @@ def profile(rows: list[dict[str, Any]]) -> str:
         figure, axes = plt.subplots(figsize=(6.4, 4.6))
         for index, row in enumerate(_shown(rows)):
             share = performance_profile(-np.array(row["regret_by_seed"]), -thresholds)
-            style = ("-", "--")[index // 8 % 2]
-            axes.step(thresholds, share, where="post", color=COLOURS[index % 8], ls=style, label=row["algorithm"])
+            line = {"color": COLOURS[index % 8], "ls": _LINES[index // 8], "label": row["algorithm"]}
+            axes.step(thresholds, share, where="post", **line)
         axes.set_xscale("log")
         axes.set_xlabel("normalised regret (0 optimal, 1 best fixed split)")
         axes.set_ylabel("share of runs below it")
@@ -112,11 +113,11 @@ def profile(rows: list[dict[str, Any]]) -> str:
 def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Learners with the least regret, as many as colours and line styles tell apart, in the order of the rows."""
     learners = [r for r in rows if r.get("true_evaluations", 0) > 0]
-    best = sorted(learners, key=lambda r: r["regret"])[: 2 * len(COLOURS)]
+    best = sorted(learners, key=lambda r: r["regret"])[: len(_LINES) * len(COLOURS)]
     return [r for r in learners if r in best]
 
 
-def _one_method(axes: Axes, points: pd.DataFrame, label: str, colour: str, marker: str) -> None:
+def _one_method(axes: Axes, points: pd.DataFrame, label: str, colour: str, marker: str, line: str) -> None:
     # Of several policies at one price the last counts; the axis is logarithmic, so it ends at a thousandth.
     points = points.groupby(["seed", "true_evaluations"], as_index=False).last()
     points = points.assign(regret=points["regret"].clip(lower=1e-3))
@@ -125,4 +126,5 @@ def _one_method(axes: Axes, points: pd.DataFrame, label: str, colour: str, marke
     # The runs of one method are judged at the same points of their course, so the n-th points belong together.
     ranked = points.assign(point=points.groupby("seed").cumcount())
     middle = ranked.groupby("point")[["true_evaluations", "regret"]].median()
-    axes.plot(middle["true_evaluations"], middle["regret"], color=colour, marker=marker, ms=4.5, lw=2, label=label)
+    style = {"color": colour, "marker": marker, "ms": 4.5, "lw": 2, "ls": line, "label": label}
+    axes.plot(middle["true_evaluations"], middle["regret"], **style)

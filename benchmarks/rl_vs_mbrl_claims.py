@@ -1,0 +1,112 @@
+"""What the headline suite adds up to: its two figures, from the stored summary.
+
+    python benchmarks/rl_vs_mbrl_claims.py [--results benchmarks/results/rl_vs_mbrl]
+
+Primary: what each way of learning pays to first reach, and hold, the stated regret. Secondary: at equal environment
+steps, whether the policy learnt on a surrogate is inferior to PPO's on the truth (paired by seed: the lower end of a
+95 % interval of the difference in return, in units of the headroom, is asked to lie above −0.05), and how many times
+less truth and time it took. Writes ``claims.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mbrl_split.bench.comparison import learners, on_surrogate, on_truth, prices, without_rl
+from mbrl_split.evaluation import paired_difference
+
+PAPER_RATIO = 24 * 86_400 / (7.7 * 60)  # 24 days against 7.7 minutes, arXiv 2406.02616
+NEEDED = 10  # seeds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "rl_vs_mbrl")
+    args = parser.parse_args()
+    summary = json.loads((args.results / "summary.json").read_text(encoding="utf-8"))
+    lines = ["# What holds", "", f"`python benchmarks/{Path(__file__).name}`, from `summary.json` beside it.", ""]
+    for problem in summary["references"]:
+        scenario, model = problem.split("/")
+        rows = [r for r in summary["rows"] if (r["scenario"], r["model"]) == (scenario, model)]
+        lines += [f"## {scenario} on {model}", "", *primary(rows), *secondary(rows)]
+    (args.results / "claims.md").write_text("\n".join(lines))
+    print("\n".join(lines))
+
+
+def primary(rows: list[dict[str, Any]]) -> list[str]:
+    """The cheapest of each kind with enough seeds, and its distance to the cheapest model-based one."""
+    found = {p.algorithm: p for p in prices(rows)}
+    kinds = {
+        "model-based RL": on_surrogate,
+        "without RL, the same rows per window": lambda r: without_rl(r) and informed(r),
+        "without RL, one row per evaluation": lambda r: without_rl(r) and not informed(r),
+        "RL on the truth": on_truth,
+    }
+    best = {}
+    for kind, belongs in kinds.items():
+        mine = [found[r["algorithm"]] for r in learners(rows) if belongs(r) and r["seeds"] >= NEEDED]
+        best[kind] = min(mine, key=lambda p: p.evaluations, default=None)
+    ours = best["model-based RL"]
+    lines = [
+        "To first reach, and hold, a regret of 0.1: the cheapest of each kind (median over seeds; rows with fewer than "
+        f"{NEEDED} seeds are left out).",
+        "",
+        "| kind | cheapest | seeds that hold it | true evaluations | times ours | seconds | times ours |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for kind, price in best.items():
+        if price is None or ours is None:
+            continue
+        amounts = []
+        for name in ("evaluations", "seconds"):
+            value = getattr(price, name)
+            ratio = value / getattr(ours, name)
+            amounts += [f"{value:,.0f}", f"{ratio:,.1f}"] if np.isfinite(value) else ["never", "–"]
+        lines.append(f"| {kind} | {price.algorithm} | {price.held} of {price.seeds} | " + " | ".join(amounts) + " |")
+    return [*lines, ""]
+
+
+def informed(row: dict[str, Any]) -> bool:
+    """Whether a look-up learns from rows per window, as our surrogates do."""
+    return "windows" in row["algorithm"] or str(row["source"]).startswith("fading")
+
+
+def secondary(rows: list[dict[str, Any]]) -> list[str]:
+    """Model-based RL against PPO on the truth after the same number of environment steps."""
+    by_name = {r["algorithm"]: r for r in learners(rows)}
+    truth = by_name.get("ppo-true")
+    if truth is None:
+        return []
+    lines = [
+        f"Against `ppo-true` ({truth['true_evaluations']:,.0f} true evaluations, "
+        f"{truth['oracle_seconds'] + truth['train_seconds']:,.0f} s counted), after as many environment steps. The "
+        f"paper's own ratio of times is 24 days to 7.7 minutes, about {PAPER_RATIO:,.0f}.",
+        "",
+        "| method | seeds | difference in return (headroom) | 95 % interval | not inferior | times fewer evaluations "
+        "| times less time |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in learners(rows):
+        if not on_surrogate(row) or row["agent"] not in ("ppo", "a2c", "dqn"):
+            continue
+        mine, theirs = (dict(zip(r["regret_seeds"], r["regret_by_seed"], strict=True)) for r in (row, truth))
+        shared = sorted(mine.keys() & theirs.keys())
+        d = paired_difference([theirs[s] for s in shared], [mine[s] for s in shared])
+        interval = "–" if d.low is None or d.high is None else f"{d.low:+.3f} … {d.high:+.3f}"
+        holds = "too few seeds" if d.low is None else "yes" if d.low > -0.05 else "no"
+        times = (truth["oracle_seconds"] + truth["train_seconds"]) / (row["oracle_seconds"] + row["train_seconds"])
+        fewer = truth["true_evaluations"] / row["true_evaluations"]
+        lines.append(
+            f"| {row['algorithm']} | {len(shared)} | {d.value:+.3f} | {interval} | {holds} | {fewer:,.0f} "
+            f"| {times:,.0f} |"
+        )
+    return [*lines, ""]
+
+
+if __name__ == "__main__":
+    main()
