@@ -110,6 +110,39 @@ def killed(call: list[str], out: Path, kills: int, longest: float, rng: random.R
             raise SystemExit(f"lost: {lost or 'measurements'}")
 
 
+def measured(options: argparse.Namespace, one: Path, two: Path) -> dict[str, Any]:
+    """The times of one job, of the same again, and of two jobs."""
+    found: dict[str, Any] = {"suite": options.suite.name, "options": " ".join(options.options)}
+    found["one_job_seconds"] = timed(command(options.suite, one, 1, options.options))
+    found["runs"] = len(finished(one))
+    found["resume_seconds"] = timed(command(options.suite, one, 1, options.options))
+    found["two_jobs_seconds"] = timed(command(options.suite, two, 2, options.options))
+    found["throughput_ratio"] = found["one_job_seconds"] / found["two_jobs_seconds"]
+    found["equal_with_two_jobs"] = finished(one) == finished(two)
+    return found
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """What was measured, and what it says of a larger suite."""
+    each = found["one_job_seconds"] / found["runs"]
+    wall = 1000 * each / 64
+    struck = found["kills"]
+    lines = [
+        f"{found['runs']} runs of `{found['suite']}`, by `python benchmarks/performance/suites.py`:",
+        "",
+        "| | |",
+        "|---|---:|",
+        f"| one job | {found['one_job_seconds']:.1f} s |",
+        f"| two jobs on two cores | {found['two_jobs_seconds']:.1f} s, {found['throughput_ratio']:.2f} times as fast |",
+        f"| the finished suite again, interpreter and report included | {found['resume_seconds']:.1f} s |",
+        f"| killed | {struck['parent']} times the parent, {struck['worker']} times a worker |",
+        f"| results equal those of one undisturbed job | {'yes' if found['equal_after_kills'] else 'no'} |",
+        "",
+        f"At that price, {each:.1f} s a run, a thousand runs on 64 workers would keep them busy for {wall:.0f} s each.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--suite", type=Path, default=Path("benchmarks/rl_vs_mbrl.yaml"))
@@ -118,26 +151,21 @@ def main() -> None:
     parser.add_argument("--options", type=shlex.split, default=[], help="further options of the suite's command")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         one, two, torn = (Path(folder) / name for name in ("one", "two", "torn"))
-        found: dict[str, Any] = {"suite": options.suite.name, "runs": 0}
-        found["one_job_seconds"] = timed(command(options.suite, one, 1, options.options))
-        found["runs"] = len(finished(one))
-        print(found, flush=True)
-        found["resume_seconds"] = timed(command(options.suite, one, 1, options.options))
-        found["two_jobs_seconds"] = timed(command(options.suite, two, 2, options.options))
-        found["throughput_ratio"] = found["one_job_seconds"] / found["two_jobs_seconds"]
-        found["equal_with_two_jobs"] = finished(one) == finished(two)
-        found["kills"] = killed(
-            command(options.suite, torn, 2, options.options), torn, options.kills, options.longest, rng
-        )
-        found["equal_after_kills"] = finished(one) == finished(torn)
-        found["measurements"] = {"undisturbed": measurements(one), "after_kills": measurements(torn)}
+        found = measured(options, one, two)
+        if options.kills:
+            again = command(options.suite, torn, 2, options.options)
+            found["kills"] = killed(again, torn, options.kills, options.longest, random.Random(0))
+            found["equal_after_kills"] = finished(one) == finished(torn)
+            found["measurements"] = {"undisturbed": measurements(one), "after_kills": measurements(torn)}
     print(json.dumps(found, indent=1))
     if options.out is not None:
+        if not options.kills and (options.out / "suites.json").is_file():  # times alone: the kills of an earlier call
+            found = json.loads((options.out / "suites.json").read_text()) | found
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "suites.json").write_text(json.dumps(found, indent=1) + "\n")
+        (options.out / "suites.md").write_text(markdown(found))
 
 
 if __name__ == "__main__":
