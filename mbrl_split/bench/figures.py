@@ -126,5 +126,5 @@ def _one_method(axes: Axes, points: pd.DataFrame, label: str, colour: str, marke
     # The runs of one method are judged at the same points of their course, so the n-th points belong together.
     ranked = points.assign(point=points.groupby("seed").cumcount())
     middle = ranked.groupby("point")[["true_evaluations", "regret"]].median()
-    style = {"color": colour, "marker": marker, "ms": 4.5, "lw": 2, "ls": line, "label": label}
+    style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4.5, "lw": 2, "ls": line, "label": label}
     axes.plot(middle["true_evaluations"], middle["regret"], **style)
