@@ -80,7 +80,7 @@ def main() -> None:
     hoped = {who: promised[who] - promised["best fixed"] for who in gains}
     found = {
         "run": args.run.name,
-        "command": f"python benchmarks/live_confirmation.py {args.run.name} --contexts {args.contexts}",
+        "command": f"python benchmarks/live_confirmation.py {args.run} --contexts {args.contexts}",
         "contexts": len(context),
         "evaluations": ledger.spent,
         "gain_of_policy": {"live": interval(gains["policy"]), "table": interval(hoped["policy"])},
