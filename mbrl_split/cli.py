@@ -98,7 +98,7 @@ def measure(
         half: replay, judge or lockbox: which documents.
         store: Where finished cells live (a sqlite file, or a folder on a network disk).
         out: The table's Parquet file; default its place in the package.
-        jobs: Processes, one torch thread each.
+        jobs: Processes, one thread each.
         shard: I/N measures the I-th (from 0) of N parts; the table is written when all parts are there.
         tokens: Scored tokens per cell and draw.
         draws: Channel draws per window.
@@ -203,7 +203,7 @@ def bench_run(
     Args:
         suite: The suite's YAML file.
         out: Where runs, results and report go; default runs/NAME.
-        jobs: Processes side by side, one torch thread each; results do not depend on it.
+        jobs: Processes side by side, one thread each; results do not depend on it.
         only: SCENARIO/ALGORITHM/SEED, with * for any; a missing end means any.
         shard: I/N runs the I-th (from 0) of N parts; results are joined by `bench report`.
         seeds: Run this many seeds instead of the suite's.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from mbrl_split.agents import Agent
 from mbrl_split.bench.base import Checkpoint, Method, Policy, Task
+from mbrl_split.bench.follower import Follower
 from mbrl_split.bench.planning import SessionPlanner
 from mbrl_split.bench.suite import Algorithm
 from mbrl_split.envs import LLMSplitVector, OracleSource
@@ -32,6 +34,7 @@ from mbrl_split.training import (
 ORACLE = "oracle"
 ARGMAX = "argmax"
 PLANNER = "planner"
+_PLANNING = ("dynamics", "sessions", "bins")
 _GRID = 33
 """Points per context column of the table that stands in for the surrogate in the inner loop."""
 
@@ -39,6 +42,9 @@ _GRID = 33
 @dataclass(frozen=True)
 class AgentMethod(Method):
     """An agent with a source: reinforcement learning, model-based or not, or the argmax of the surrogate.
+
+    ``"argmax"`` and ``"planner"`` need no training: without a schedule they measure, fit and look up in rounds; with
+    one they follow their surrogate through the environment while the schedule decides when to pay.
 
     Attributes:
         agent: Name in the registry; ``"argmax"`` of the surrogate (in a session with the cost of moving), or
@@ -75,7 +81,7 @@ class AgentMethod(Method):
                 raise BadInput(
                     f"{self.agent} of the oracle is an exact reference itself; name a surrogate as the source"
                 )
-            return self._looked_up(task)
+            return self._looked_up(task) if self.schedule is None else self._on_surrogate(task)
         return self._on_truth(task) if self.source == ORACLE else self._on_surrogate(task)
 
     # ---- the three ways to learn --------------------------------------------------------------------------------
@@ -93,12 +99,13 @@ class AgentMethod(Method):
         agent.save(task.folder / "agent")
 
     def _on_surrogate(self, task: Task) -> Iterator[Checkpoint]:
-        env, agent = self._pair(task)
-        settings = {k: v for k, v in self._trainer.items() if k != "num_envs"}
+        surrogate = TabulatedSurrogate(self._surrogate(task), _GRID)
+        env, agent = self._pair(task, surrogate)
+        settings = {k: v for k, v in self._trainer.items() if k not in ("num_envs", *_PLANNING)}
         trainer = ModelBasedTrainer(
             env,
             agent,
-            TabulatedSurrogate(self._surrogate(task), _GRID),
+            surrogate,
             self._schedule(),
             self._acquisition(),
             task.ledger,
@@ -108,10 +115,16 @@ class AgentMethod(Method):
             logger=RunLogger(task.folder),
             **settings,
         )
+        seen: Policy | None = None
         for now in trainer.chunks():
-            yield Checkpoint(_policy(agent, task), now.step)
+            policy = _policy(agent, task)
+            if isinstance(agent, Follower) and policy is seen and not now.finished:
+                continue  # nothing was learnt since, and judging a plan takes longer than following it
+            seen = policy
+            yield Checkpoint(policy, now.step)
         trainer.logger.close()
-        agent.save(task.folder / "agent")
+        if not isinstance(agent, Follower):
+            agent.save(task.folder / "agent")
         trainer.surrogate.save(task.folder / "surrogate")
 
     def _looked_up(self, task: Task) -> Iterator[Checkpoint]:
@@ -158,7 +171,7 @@ class AgentMethod(Method):
     def _reader(self, task: Task) -> Callable[[Surrogate], Policy]:
         """How a fitted surrogate becomes a policy."""
         if self.agent == PLANNER:
-            wanted = {k: v for k, v in self._trainer.items() if k in ("dynamics", "sessions", "bins")}
+            wanted = {k: v for k, v in self._trainer.items() if k in _PLANNING}
             return SessionPlanner(task, **wanted)
         if task.scenario.dynamics is not None:
             return SessionPlanner(task, rule="myopic-with-cost")
@@ -170,11 +183,14 @@ class AgentMethod(Method):
     def _trainer(self) -> dict[str, Any]:
         return self.settings.get("trainer", {})
 
-    def _pair(self, task: Task) -> tuple[LLMSplitVector, Agent]:
+    def _pair(self, task: Task, surrogate: Surrogate | None = None) -> tuple[LLMSplitVector, Agent]:
         """The same environment and agent whatever the source: their seeds follow from the replication's alone."""
         env = LLMSplitVector(
             num_envs=self._trainer.get("num_envs", 16), scenario=task.scenario, source=OracleSource(task.ledger)
         )
+        if self.agent in (ARGMAX, PLANNER):
+            assert surrogate is not None
+            return env, Follower(env, partial(self._reader(task), surrogate), **self.settings.get("agent", {}))
         agent: Agent = _make(AGENTS, self.agent)(
             env.single_observation_space,
             env.single_action_space,
@@ -203,6 +219,9 @@ class AgentMethod(Method):
 
 def _policy(agent: Agent, task: Task) -> Policy:
     """An agent as the judge wants it: in a session it acts on observations, which no context alone could give."""
+    if isinstance(agent, Follower):
+        followed: Policy = agent.current()
+        return followed
     return agent if task.scenario.dynamics is not None else agent_policy(agent, task.scenario, task.n_layers)
 
 

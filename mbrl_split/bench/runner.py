@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -30,6 +29,7 @@ from mbrl_split.errors import BadInput, MbrlSplitError
 from mbrl_split.oracles import Ledger, Oracle, open_store
 from mbrl_split.registry import BASELINES, ORACLES
 from mbrl_split.scenarios import scenario
+from mbrl_split.threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def select(suite: Suite, only: str | None = None, shard: tuple[int, int] | None 
 def run_suite(suite: Suite, out: Path, cells: list[Cell], *, jobs: int = 1, store: Path | None = None) -> list[Outcome]:
     """Run what is not finished yet; returns the runs that did not end well.
 
-    Each run is one call in a process of its own with one torch thread, so results do not depend on ``jobs``. With −1
+    Each run is one call on one thread, so results do not depend on ``jobs``. With −1
     they go to all workers of the joblib backend; on a cluster ``out`` and ``store`` lie where every worker sees them.
     """
     if jobs < 1 and jobs != -1:
@@ -113,18 +113,15 @@ def run_cell(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> Out
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     write_text(folder / "spec.json", json.dumps(cell.spec(), indent=2) + "\n")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     result: dict[str, Any] = {"folder": folder.name, "spec": cell.spec(), "status": "ok", "error": None, "curve": []}
     try:
-        result |= _measure_and_judge(cell, folder, baselines, store_path)
+        with one_thread():
+            result |= _measure_and_judge(cell, folder, baselines, store_path)
     except MbrlSplitError as error:
         result |= {"status": "refused", "error": str(error)}
     except Exception as error:
         result |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
         write_text(folder / "traceback.txt", traceback.format_exc())
-    finally:
-        torch.set_num_threads(threads)
     write_text(folder / "result.json", json.dumps(result, indent=1) + "\n")
     (folder / "DONE" if result["status"] == "ok" else folder / "FAILED").touch()
     return Outcome(cell.name, result["status"], result["error"])

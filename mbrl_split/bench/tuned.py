@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-import torch
 import yaml
 
 from mbrl_split.bench.base import Checkpoint, Task
@@ -22,6 +21,7 @@ from mbrl_split.bench.results import write_text
 from mbrl_split.bench.suite import load_suite
 from mbrl_split.oracles import Ledger, Oracle, PerplexityOracle, TableOracle, open_store
 from mbrl_split.scenarios import scenario
+from mbrl_split.threads import one_thread
 from mbrl_split.tuning import Candidate, Cost, Instance, Outcome, Row, TuneData, confirm, cost_of, pick, search
 
 SEARCH_CONTEXTS, HELD_OUT_CONTEXTS = 1201, 1202
@@ -69,15 +69,10 @@ class RowRunner:
         method = AgentMethod(
             row["agent"], row["source"], row.get("schedule"), row.get("acquisition"), row.get("settings", {})
         )
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                task = Task(problem, judge.n_layers, ledger, instance.seed, row["env_steps"], Path(folder))
-                last: Checkpoint = deque(method.learn(task), maxlen=1)[0]
-                regret = judge.judge(last.policy)["regret"]
-        finally:
-            torch.set_num_threads(threads)
+        with one_thread(), tempfile.TemporaryDirectory() as folder:
+            task = Task(problem, judge.n_layers, ledger, instance.seed, row["env_steps"], Path(folder))
+            last: Checkpoint = deque(method.learn(task), maxlen=1)[0]
+            regret = judge.judge(last.policy)["regret"]
         return Outcome(regret, judge.reference()["regret_unit"], float(ledger.spent), float(ledger.seconds))
 
 

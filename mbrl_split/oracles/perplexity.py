@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Self
 
@@ -25,6 +24,7 @@ from mbrl_split.oracles.context import channel_of, check_context
 from mbrl_split.registry import CHANNELS
 from mbrl_split.scenarios import PROTOCOL_VERSION, Scenario
 from mbrl_split.scenarios import scenario as named_scenario
+from mbrl_split.threads import one_torch_thread
 
 CACHE_BYTES = 1_500_000_000
 """Clean states kept by default; with SmolLM2-135M (0.5 GB of weights, 9 MB a window) a pool of 128 fits."""
@@ -155,7 +155,7 @@ class PerplexityOracle(Oracle):
         x = check_rows(X, self.columns)
         price = self.price(x, seeds=seeds, tokens=tokens, draws=draws)
         s = check_seeds(seeds, len(x))
-        with _one_thread():
+        with one_torch_thread():
             parts = [
                 self._measure_row(row, int(seed), windows, price.n_draws)
                 for row, seed, windows in zip(x, s, price.references, strict=True)
@@ -232,14 +232,3 @@ def _channel_seeds(seed: int, windows: NDArray[np.int64], draw: int) -> NDArray[
     """The channel's seeds for one draw of some windows: neither split nor context has a part in them."""
     keys = [(_CHANNEL, int(window), draw) for window in windows]
     return np.concatenate([np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64) for key in keys])
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One torch thread: the order of a sum's terms, and with it the last bits, depend on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -230,6 +230,9 @@ class ModelBasedTrainer:
 
     def _ask_schedule(self) -> None:
         """Ask whether to pay; an audit is measured at once, and the schedule asked again."""
+        if self.ledger.remaining < 1:  # no answer could be followed, and what a schedule looks at can be dear
+            self.logger.log("decision", self.step, n=0, reason="budget spent", spent=self.ledger.spent)
+            return
         decision = self.schedule.decide(self._state())
         if decision.audit:
             self._audit(decision.audit, decision.reason)

@@ -59,3 +59,29 @@ def test_an_agent_is_judged_on_observations(problem, tmp_path):
 def test_there_is_nothing_to_plan_in_a_plain_scenario(tmp_path):
     with pytest.raises(BadInput, match="no dynamics"):
         next(AgentMethod("planner", "gp").learn(task(tmp_path, scenario("equalised"))))
+
+
+def test_a_schedule_decides_when_a_planner_pays(problem, tmp_path):
+    """Followed through the environment, the plan is made anew at each refresh, and judged when it has changed."""
+    settings = {
+        "schedule": {"every": 200, "n": 10},
+        "trainer": {"initial_design": 20, "num_envs": 4, "chunk_steps": 100, "bins": 15},
+    }
+    t = task(tmp_path)
+    seen = list(AgentMethod("planner", "gp", "fixed", "on-policy", settings).learn(t))
+    assert t.ledger.spent == 40
+    assert [c.env_steps for c in seen][-1] >= 600
+    plans = [id(c.policy) for c in seen]
+    assert len(set(plans)) == 3, "the initial design and two refreshes"
+    assert plans[-1] == plans[-2], "the last point says where the run ended"
+    assert problem.regret(seen[-1].policy).normalised < 0.2
+
+
+def test_argmax_follows_a_schedule_where_there_is_nothing_to_plan(tmp_path):
+    plain = scenario("equalised")
+    settings = {"schedule": {"every": 200, "n": 10}, "trainer": {"initial_design": 20, "num_envs": 4}}
+    t = task(tmp_path, plain)
+    *_, last = AgentMethod("argmax", "gp", "fixed", "random", settings).learn(t)
+    assert t.ledger.spent == 40
+    quiet, loud = last.policy(np.array([[0.05, 2.0], [1.0, 2.0]]), np.array([4, 4]), 0)
+    assert quiet < loud
