@@ -86,7 +86,7 @@ def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
                 f"without any RL, {rival['algorithm']} {relation} it at {rival['regret']:.2f} with "
                 f"{rival['true_evaluations']:,.0f}"
             )
-    text = "; ".join(parts) or "No learning method was run"
+    text = "; ".join(parts) or "No agent learns by trial here"
     if reference["regret_unit"] != "headroom":
         text += " (absolute regret: the headroom is not ten standard errors wide)"
     return text + "."
