@@ -23,11 +23,12 @@ class Follower(Agent):
     Args:
         env: Where it walks.
         read: The policy that the surrogate, as it is now, gives; acts on observations.
+        seed: Of the walk.
         n_steps: Steps of each sub-environment between two records.
     """
 
-    def __init__(self, env: LLMSplitVector, read: Callable[[], Any], *, n_steps: int = 8) -> None:
-        super().__init__(env.single_observation_space, env.single_action_space)
+    def __init__(self, env: LLMSplitVector, read: Callable[[], Any], *, seed: int, n_steps: int = 8) -> None:
+        super().__init__(env.single_observation_space, env.single_action_space, seed=seed)
         if n_steps < 1:
             raise BadInput(f"n_steps is at least 1, not {n_steps}")
         self._read, self.n_steps = read, n_steps
@@ -47,7 +48,7 @@ class Follower(Agent):
     def learn(self, env: Any, total_steps: int, *, callback: Callback | None = None) -> History:
         history, last = History(), self.num_steps + total_steps
         if self._obs is None:
-            self._obs = env.reset()[0]
+            self._obs = env.reset(seed=self.seed)[0]
         while self.num_steps < last:
             for _ in range(self.n_steps):
                 # The environment resets itself in the same step: what it returns is always the next to act on.

@@ -188,13 +188,15 @@ class AgentMethod(Method):
         env = LLMSplitVector(
             num_envs=self._trainer.get("num_envs", 16), scenario=task.scenario, source=OracleSource(task.ledger)
         )
+        seed = int(task.rng(3).integers(2**31))
         if self.agent in (ARGMAX, PLANNER):
             assert surrogate is not None
-            return env, Follower(env, partial(self._reader(task), surrogate), **self.settings.get("agent", {}))
+            read = partial(self._reader(task), surrogate)
+            return env, Follower(env, read, seed=seed, **self.settings.get("agent", {}))
         agent: Agent = _make(AGENTS, self.agent)(
             env.single_observation_space,
             env.single_action_space,
-            seed=int(task.rng(3).integers(2**31)),
+            seed=seed,
             **self.settings.get("agent", {}),
         )
         return env, agent

@@ -75,6 +75,10 @@ def test_a_schedule_decides_when_a_planner_pays(problem, tmp_path):
     assert len(set(plans)) == 3, "the initial design and two refreshes"
     assert plans[-1] == plans[-2], "the last point says where the run ended"
     assert problem.regret(seen[-1].policy).normalised < 0.2
+    again = task(tmp_path)
+    *_, last = AgentMethod("planner", "gp", "fixed", "on-policy", settings).learn(again)
+    np.testing.assert_array_equal(again.ledger.rows().X, t.ledger.rows().X)  # where it walks follows from the seed
+    assert problem.achieved(last.policy) == problem.achieved(seen[-1].policy)
 
 
 def test_argmax_follows_a_schedule_where_there_is_nothing_to_plan(tmp_path):
