@@ -25,10 +25,12 @@ class WindowTable(Method):
     Attributes:
         knots: Of each curve.
         kink: Weight of the squared second differences, in windows.
+        plan: In sessions, look ahead to the end on the curves, instead of weighing the next move alone.
     """
 
     knots: int = 16
     kink: float = 0.3
+    plan: bool = False
 
     def learn(self, task: Task) -> Iterator[Checkpoint]:
         ratios, rng = Ratios(task), task.rng(1)
@@ -37,9 +39,8 @@ class WindowTable(Method):
             if len(damage):
                 Z, y, _ = ratios.rows()
                 curves = self._curves(task, Z, y)
-                yield Checkpoint(
-                    lookup_policy(task, ratios.damage(lambda points, c=curves: self._read(task, c, points)))
-                )
+                damage_at = ratios.damage(lambda points, c=curves: self._read(task, c, points))
+                yield Checkpoint(lookup_policy(task, damage_at, plan=self.plan))
             if len(damage) < n:
                 return
 

@@ -65,11 +65,7 @@ def on_surrogate(row: dict[str, Any]) -> bool:
 
 def on_truth(row: dict[str, Any]) -> bool:
     """Reinforcement learning from true evaluations alone, ours or a baseline's."""
-    return row["kind"] == "rl" and row["source"] in (None, "oracle") and row["baseline"] not in _NOT_ON_TRUTH
-
-
-# These train an agent, but on a surrogate of their own or on what nobody could pay for.
-_NOT_ON_TRUTH = ("authors_setup", "ppo_perfect_table")
+    return row["kind"] == "rl" and row["source"] in (None, "oracle")
 
 
 def without_rl(row: dict[str, Any]) -> bool:

@@ -38,13 +38,14 @@ class RulePolicy:
         return reached - split + task.scenario.max_move
 
 
-def lookup_policy(task: Task, damage_at: Callable[[Array], Array]) -> Policy:
+def lookup_policy(task: Task, damage_at: Callable[[Array], Array], *, plan: bool = False) -> Policy:
     """The split with the best composed reward; in a session with what moving there costs, which is closed form.
 
     Args:
         task: The problem.
         damage_at: Queries (n, 1 + columns) → predicted damage (n,), nats/token.
+        plan: In a session, look ahead to its end instead.
     """
     if task.scenario.dynamics is None:
         return RulePolicy(task, lambda context: task.greedy(damage_at, context))
-    return SessionModel(task.scenario, task.n_layers, damage_at).policy("myopic-with-cost")
+    return SessionModel(task.scenario, task.n_layers, damage_at).policy("optimal" if plan else "myopic-with-cost")

@@ -32,10 +32,12 @@ class RegressionArgmax(Method):
         rows: ``"plain"`` learns one row per evaluation in (split, context); ``"windows"`` one row per window in (split,
             noise/gain), whose curve is averaged over the fading, as our surrogates' is.
         tokens: Scored tokens of one measurement, charged in proportion; None is a whole true evaluation.
+        plan: In sessions, look ahead to the end on what is predicted, instead of weighing the next move alone.
     """
 
     rows: Literal["plain", "windows"] = "plain"
     tokens: int | None = None
+    plan: bool = False
 
     @abstractmethod
     def fit(self, Z: Array, y: Array, groups: NDArray[np.int64], rng: np.random.Generator) -> Regressor:
@@ -48,7 +50,7 @@ class RegressionArgmax(Method):
         for n in task.stages():
             found = task.measure(random_design(task.columns, n, rng), rng, tokens=self.tokens)
             if len(found):
-                yield Checkpoint(lookup_policy(task, self._damage(task, ratios)))
+                yield Checkpoint(lookup_policy(task, self._damage(task, ratios), plan=self.plan))
             if len(found) < n:
                 return
 

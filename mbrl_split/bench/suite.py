@@ -34,7 +34,8 @@ class Algorithm:
     Attributes:
         algorithm: Short label, for instance ``ppo-mlp``; the labels of ``EXACT`` need nothing else.
         agent: ``ppo``, …; ``argmax`` picks the best predicted split, ``planner`` plans a session ahead.
-        source: ``oracle`` (the truth) or the name of a surrogate.
+        source: ``oracle`` (the truth) or the name of a surrogate; beside a baseline that trains an agent, a word for
+            where its rewards come from if not from the truth.
         schedule: When to pay for new truth.
         acquisition: For which rows.
         baseline: File name (without ``.py``) of a method in the folder ``baselines`` beside the suite's folder, or the

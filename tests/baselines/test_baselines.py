@@ -155,9 +155,10 @@ def test_a_lookup_of_the_true_damage_has_almost_no_regret(tmp_path: Path) -> Non
     for name in ("equalised", "drive"):
         judge = judge_for("tiny-llama", name, 300)
         task = table_task(tmp_path, problem=name)
-        policy = lookup_policy(task, lambda X, judge=judge: judge.table.expected(X)[0])
-        exact = judge.exact("myopic-with-cost")["value"]
-        assert judge.judge(policy)["value"] == pytest.approx(exact, abs=0.02)
+        for plan, reference in ((False, "myopic-with-cost"), (True, "optimal")):
+            policy = lookup_policy(task, lambda X, judge=judge: judge.table.expected(X)[0], plan=plan)
+            exact = judge.exact(reference)["value"]
+            assert judge.judge(policy)["value"] == pytest.approx(exact, abs=0.02)
 
 
 def test_a_rule_acts_on_observations_as_it_does_on_contexts(tmp_path: Path) -> None:

@@ -35,14 +35,14 @@ def test_a_price_is_the_median_over_seeds_and_never_counts_as_infinite() -> None
 def test_kinds_tell_rl_from_what_does_without() -> None:
     baseline = run("sb3-ppo", 0, [(9, 0.3)], baseline="sb3")
     baseline["spec"]["algorithm"]["settings"] = {"baseline": {"agent": "ppo"}}
-    perfect = run("perfect", 0, [(9, 0.0)], baseline="ppo_perfect_table")
-    perfect["spec"]["algorithm"]["settings"] = {"baseline": {"agent": {}}}
+    authors = run("authors", 0, [(9, 0.6)], baseline="authors_setup", source="mlp")
+    authors["spec"]["algorithm"]["settings"] = {"baseline": {"agent": {}}}
     knn = run("knn", 0, [(9, 0.4)], baseline="knn")
     planner = run("planner", 0, [(9, 0.05)], agent="planner", source="gp")
     bandit = run("linucb", 0, [(9, 0.05)], agent="linucb", source="oracle")
-    found = {r["algorithm"]: r for r in rows(baseline, perfect, knn, planner, bandit)}
+    found = {r["algorithm"]: r for r in rows(baseline, authors, knn, planner, bandit)}
     assert [n for n, r in found.items() if on_truth(r)] == ["ppo-true", "sb3-ppo"]
-    assert [n for n, r in found.items() if on_surrogate(r)] == ["ppo-mlp", "planner"]
+    assert [n for n, r in found.items() if on_surrogate(r)] == ["ppo-mlp", "authors", "planner"]
     assert [n for n, r in found.items() if without_rl(r)] == ["argmax-mlp", "knn", "linucb"]
     best = subject(list(found.values()))
     assert best is not None

@@ -11,22 +11,43 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 from mbrl_split import cli
 from mbrl_split.bench import load_suite
 
-from .pages import FENCE, IDS, PAGES, ROOT, blocks
+from .pages import FENCE, IDS, PAGES, ROOT, blocks, outputs
 from .plugin import install
 
 WITH_PYTHON = [page for page in PAGES if blocks(page, "python")]
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: str(page.relative_to(ROOT)))
-def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
+def test_python_blocks_run_in_order_and_print_what_the_page_says(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     if page.name == "plug-in.md":
         install(tmp_path, monkeypatch)
     document = Sybil(parsers=[PythonCodeBlockParser()]).parse(page)
     examples = list(document.examples())
-    assert len(examples) == len(blocks(page, "python"))
-    for example in examples:
+    said = outputs(page)
+    assert len(examples) == len(said)
+    for example, expected in zip(examples, said, strict=True):
+        capsys.readouterr()
         example.evaluate()
+        if expected is not None:
+            assert_prints(capsys.readouterr().out, expected)
+
+
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+
+
+def assert_prints(printed, expected):
+    """The same words, and numbers as close as another processor's rounding leaves them."""
+    assert NUMBER.sub("#", printed) == NUMBER.sub("#", expected)
+    numbers = [[float(x) for x in NUMBER.findall(text)] for text in (printed, expected)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=0.02, abs=0.05)
+
+
+def test_another_output_is_noticed():
+    assert_prints("regret 0.12 with 69.0\n", "regret 0.14 with 69.0\n")
+    for other in ("regret 0.31 with 69.0\n", "regret 0.12 with 75.0\n", "regrets 0.12 with 69.0\n", "regret 0.12\n"):
+        with pytest.raises(AssertionError):
+            assert_prints(other, "regret 0.12 with 69.0\n")
 
 
 def test_a_block_that_fails_is_noticed(tmp_path):
