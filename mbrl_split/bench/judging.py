@@ -1,11 +1,11 @@
-"""The judge of a scenario on a model: the judge half of the measured table, declared and not charged to any method."""
+"""The judge of a scenario on a model: a part of the measured table that no method learns from, declared, not charged."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -56,6 +56,7 @@ class Judged:
             "headroom_std_error": p.headroom.std_error,
             "regret_unit": "headroom" if p.regret_of(p.optimal).trusted else "reward",
             "contexts": len(p.context),
+            "half": self.table.half,
             "table": self.table.identity,
             "protocol": {
                 "One true evaluation": f"{self.scenario.tokens:,} scored tokens in {self.scenario.windows} windows of "
@@ -94,9 +95,17 @@ class Judged:
 
 
 @lru_cache(maxsize=4)
-def judge_for(model: str, name: str, contexts: int, overrides: str = "{}", seed: int = JUDGE_SEED) -> Judged:
+def judge_for(
+    model: str,
+    name: str,
+    contexts: int,
+    overrides: str = "{}",
+    seed: int = JUDGE_SEED,
+    *,
+    half: Literal["judge", "lockbox"] = "judge",
+) -> Judged:
     """The judge of a named scenario with overrides (JSON) on a model; built once per process."""
     problem = scenario(name, **json.loads(overrides))
-    table = TableOracle.load(model, problem, half="judge")
+    table = TableOracle.load(model, problem, half=half)
     judged = DecisionProblem if problem.dynamics is None else SessionProblem
     return Judged(problem, table, judged.of_table(table, contexts, seed))

@@ -147,7 +147,12 @@ def to_markdown(summary: dict[str, Any]) -> str:
         reference = summary["references"][f"{scenario}/{model}"]
         lines += [f"## {scenario} on {model}", "", sentence(rows, reference), ""]
         lines += _table(HEADS, [cells(row) for row in rows])
-        lines += [f"Headroom {reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f} (standard error).", ""]
+        half = reference.get("half", "judge")
+        lines += [
+            f"Headroom {reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f} (standard error); "
+            f"judged on the {half} half.",
+            "",
+        ]
         if reference["regret_unit"] == "headroom" and (found := prices(rows)):
             lines += [f"{PRICE_CAPTION}:", "", *_table(PRICE_HEADS, [price_cells(p) for p in found])]
         if against := comparison(rows):

@@ -128,7 +128,8 @@ def run_cell(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> Out
 
 
 def _measure_and_judge(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> dict[str, Any]:
-    judge = judge_for(cell.model, cell.scenario, cell.contexts, json.dumps(cell.overrides, sort_keys=True))
+    overrides = json.dumps(cell.overrides, sort_keys=True)
+    judge = judge_for(cell.model, cell.scenario, cell.contexts, overrides, half=cell.judge)
     label = cell.algorithm.algorithm
     if label in EXACT:
         return {"curve": [judge.exact(label)], "reference": judge.reference()}

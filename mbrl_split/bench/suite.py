@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -74,6 +74,7 @@ class SuiteData:
     budget: float = 300
     env_steps: int = 60_000
     contexts: int = 2000
+    judge: Literal["judge", "lockbox"] = "judge"  # the lockbox once, when methods are frozen
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -91,11 +92,14 @@ class Cell:
     contexts: int
     algorithm: Algorithm
     overrides: dict[str, Any]
+    judge: Literal["judge", "lockbox"] = "judge"
 
     def spec(self) -> dict[str, Any]:
         """Plain data; equal specs give equal results."""
         spec = dataclasses.asdict(self)
         spec["algorithm"].pop("scenarios")  # where else a row runs changes nothing here
+        if self.judge == "judge":
+            spec.pop("judge")  # what every run is unless it says otherwise
         return spec
 
     @property
@@ -147,6 +151,7 @@ class Suite:
                             contexts=d.contexts,
                             algorithm=algorithm,
                             overrides=d.overrides.get(scenario_name, {}),
+                            judge=d.judge,
                         )
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from mbrl_split.bench import load_suite, run_suite, select
 from mbrl_split.bench.outcome import conclude
+from mbrl_split.oracles import TableOracle
 
 BASELINES = Path(__file__).parents[2] / "baselines"
 PPO = {"agent": {"n_steps": 8, "batch_size": 64}, "trainer": {"num_envs": 8}}
@@ -66,6 +67,29 @@ def timeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: timeless(v) for k, v in value.items() if "seconds" not in k}
     return [timeless(v) for v in value] if isinstance(value, list) else value
+
+
+def test_the_lockbox_judges_the_same_policies_by_other_truth(tmp_path: Path) -> None:
+    (tmp_path / "baselines").symlink_to(BASELINES)
+    rows = [{"algorithm": "optimal"}, {"algorithm": "pilot-fixed", "baseline": "best_fixed", "budget": 100}]
+    found = {}
+    for half in ("judge", "lockbox"):
+        path = tmp_path / f"{half}.yaml"
+        path.write_text(
+            yaml.safe_dump({**SUITE, "truth": "table", "contexts": 500, "overrides": {}, "algorithms": rows, "judge": half})
+        )
+        found[half] = go(path, tmp_path / half)
+    usual, opened = found["judge"], found["lockbox"]
+    for half, summary in found.items():
+        table = TableOracle.load("tiny-llama", "equalised", half=half)
+        assert summary["references"]["equalised/tiny-llama"]["table"] == table.identity
+    paid = [s["rows"][1]["true_evaluations"] for s in (usual, opened)]
+    assert paid[0] == paid[1] > 50
+    # Another half of the text: the optimum and what the same policy earns differ, but little.
+    optimal = [s["references"]["equalised/tiny-llama"]["optimal"] for s in (usual, opened)]
+    assert 0 < abs(optimal[0] - optimal[1]) < 0.02
+    regret = [s["rows"][1]["regret"] for s in (usual, opened)]
+    assert 0 < abs(regret[0] - regret[1]) < 0.1
 
 
 def test_same_seed_same_bits_and_a_finished_suite_is_not_run_again(suite: Path, tmp_path: Path) -> None:

@@ -139,3 +139,14 @@ def test_a_row_that_names_several_stands_for_every_combination(tmp_path: Path) -
         load_suite(write(tmp_path, algorithms=[{**row, "acquisition": []}]))
     with pytest.raises(BadInput, match=r"suite.yaml: .*schedule 'fixed' are a mapping, not 3"):
         load_suite(write(tmp_path, algorithms=[{**row, "schedule": {"fixed": 3}}]))
+
+
+def test_the_lockbox_is_another_run_and_the_judge_half_needs_no_word(tmp_path: Path) -> None:
+    usual, opened = (
+        list(load_suite(write(tmp_path), given).cells()) for given in ([], ["judge=lockbox"])
+    )
+    assert {c.folder for c in usual}.isdisjoint(c.folder for c in opened)
+    assert all("judge" not in c.spec() for c in usual)
+    assert {c.spec()["judge"] for c in opened} == {"lockbox"}
+    with pytest.raises(BadInput, match=r"judge: input should be 'judge' or 'lockbox'"):
+        load_suite(write(tmp_path), ["judge=replay"])
