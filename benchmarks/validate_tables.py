@@ -110,12 +110,12 @@ def verdict(records: list[dict[str, float]]) -> dict[str, Any]:
     }
 
 
-def markdown(found: dict[str, dict[str, Any]], command: str, half: str, tokens: dict[str, int]) -> str:
+def markdown(found: dict[str, dict[str, Any]], half: str, tokens: dict[str, int]) -> str:
     """The validation table."""
     lines = [
         "# Off-grid truth of the measured tables",
         "",
-        f"By `{command}`: the {half} tables against fresh live evaluations of "
+        f"By `python benchmarks/validate_tables.py`: the {half} tables against fresh live evaluations of "
         + ", ".join(f"{n} tokens ({m})" for m, n in tokens.items())
         + ". Must hold: coverage not significantly below 90 % (binomial, 1 %), |mean z| ≤ 0.3, median joint standard "
         "error ≤ max(0.02 nats, 10 % of the damage), that is a ratio ≤ 1. In brackets after mean z: its standard "
@@ -168,16 +168,30 @@ def main() -> None:
             models[model] = {"verdict": verdict(records), "points": records}
             print(f"{name}, {model}: {models[model]['verdict']}", flush=True)
         if models:
-            every = [r for m in models.values() for r in m["points"]]
-            found[name] = {"pooled": verdict(every), "models": models}
+            found[name] = {"models": models}
     if not found:
         raise SystemExit("no table to validate: benchmarks/measure_tables.sh makes them")
-    command = "python benchmarks/validate_tables.py " + " ".join(args.models)
     args.out.mkdir(parents=True, exist_ok=True)
-    payload = {"command": command, "half": args.half, "tokens": tokens, "families": found}
-    (args.out / "validation.json").write_text(json.dumps(payload, indent=1) + "\n")
-    (args.out / "validation.md").write_text(markdown(found, command, args.half, tokens))
-    print(markdown(found, command, args.half, tokens))
+    file = args.out / "validation.json"
+    earlier = json.loads(file.read_text()) if file.is_file() else {}
+    if earlier.get("half") != args.half:
+        earlier = {"families": {}, "tokens": {}}
+    # Models and families are validated as their tables come: what was found earlier stays.
+    found, tokens = joined(earlier["families"], found), earlier["tokens"] | tokens
+    text = markdown(found, args.half, tokens)
+    file.write_text(json.dumps({"half": args.half, "tokens": tokens, "families": found}, indent=1) + "\n")
+    (args.out / "validation.md").write_text(text)
+    print(text)
+
+
+def joined(earlier: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Both, what was found now in place of what it replaces; families in their usual order."""
+    families = {}
+    for name in (f for f in FAMILIES if f in earlier or f in found):
+        models = {**earlier.get(name, {}).get("models", {}), **found.get(name, {}).get("models", {})}
+        every = [r for m in models.values() for r in m["points"]]
+        families[name] = {"pooled": verdict(every), "models": models}
+    return families
 
 
 if __name__ == "__main__":

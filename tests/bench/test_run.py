@@ -76,7 +76,9 @@ def test_the_lockbox_judges_the_same_policies_by_other_truth(tmp_path: Path) -> 
     for half in ("judge", "lockbox"):
         path = tmp_path / f"{half}.yaml"
         path.write_text(
-            yaml.safe_dump({**SUITE, "truth": "table", "contexts": 500, "overrides": {}, "algorithms": rows, "judge": half})
+            yaml.safe_dump(
+                {**SUITE, "truth": "table", "contexts": 500, "overrides": {}, "algorithms": rows, "judge": half}
+            )
         )
         found[half] = go(path, tmp_path / half)
     usual, opened = found["judge"], found["lockbox"]

@@ -142,9 +142,7 @@ def test_a_row_that_names_several_stands_for_every_combination(tmp_path: Path) -
 
 
 def test_the_lockbox_is_another_run_and_the_judge_half_needs_no_word(tmp_path: Path) -> None:
-    usual, opened = (
-        list(load_suite(write(tmp_path), given).cells()) for given in ([], ["judge=lockbox"])
-    )
+    usual, opened = (list(load_suite(write(tmp_path), given).cells()) for given in ([], ["judge=lockbox"]))
     assert {c.folder for c in usual}.isdisjoint(c.folder for c in opened)
     assert all("judge" not in c.spec() for c in usual)
     assert {c.spec()["judge"] for c in opened} == {"lockbox"}
