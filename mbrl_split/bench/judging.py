@@ -1,4 +1,4 @@
-"""The judge of a scenario on a model: a part of the measured table that no method learns from, declared, not charged."""
+"""The judge of a scenario on a model: a part of the table that no method learns from, declared, not charged."""
 
 from __future__ import annotations
 

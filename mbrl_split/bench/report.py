@@ -16,7 +16,7 @@ from rich.table import Table
 from mbrl_split import __version__
 from mbrl_split.bench import figures
 from mbrl_split.bench.comparison import Duel, Price, duels, learners, on_truth, prices, subject, without_rl
-from mbrl_split.bench.results import REACH, write_text
+from mbrl_split.bench.results import REACH, fixed_regret, write_text
 
 HEADS = ("method", "regret", "95 % interval", "worst seed", "true evaluations", "seconds of truth", "training seconds")
 SHORT_HEADS = ("method", "regret", "95 % CI", "worst", "truths", "truth s", "train s")  # 80 columns hold these
@@ -63,13 +63,15 @@ def cells(row: dict[str, Any]) -> list[str]:
 def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
     """What the comparison shows, derived from its numbers and from nothing else."""
     best = subject(rows)
+    fixed, blur = fixed_regret(reference)
+    unit = "of the headroom" if reference["regret_unit"] == "headroom" else "reward a step"
     parts = []
     if best is not None:
-        verdict = "beats" if best["regret"] < 1 else "does not beat"
+        verdict = "beats" if best["regret"] < fixed - blur else "does not beat"
         way = "Planning" if best["kind"] == "planning" else "RL"
         parts.append(
-            f"{way} on a surrogate ({best['algorithm']}) {verdict} the best fixed split, at {best['regret']:.2f} of "
-            f"the headroom lost with {best['true_evaluations']:,.0f} true evaluations"
+            f"{way} on a surrogate ({best['algorithm']}) {verdict} the best fixed split, at {best['regret']:.2f} "
+            f"{unit} lost with {best['true_evaluations']:,.0f} true evaluations"
         )
         if truth := [r for r in learners(rows) if on_truth(r)]:
             other = min(truth, key=lambda r: r["regret"])
@@ -81,14 +83,14 @@ def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
         if plain := [r for r in learners(rows) if without_rl(r)]:
             rival = min(plain, key=lambda r: r["regret"])
             gap = best["regret"] - rival["regret"]
-            relation = "ties" if abs(gap) < 0.02 else "beats" if gap > 0 else "trails"
+            relation = "ties" if abs(gap) < max(0.02 * fixed, blur) else "beats" if gap > 0 else "trails"
             parts.append(
                 f"without any RL, {rival['algorithm']} {relation} it at {rival['regret']:.2f} with "
                 f"{rival['true_evaluations']:,.0f}"
             )
     text = "; ".join(parts) or "No agent learns by trial here"
     if reference["regret_unit"] != "headroom":
-        text += " (absolute regret: the headroom is not ten standard errors wide)"
+        text += f" (of {fixed:.2f} that the best fixed split loses; the headroom is not ten standard errors wide)"
     return text + "."
 
 

@@ -91,10 +91,20 @@ def _row(key: tuple[str, str, str], runs: list[dict[str, Any]]) -> dict[str, Any
         "regret_worst": float(regret.max()),
         "regret_by_seed": regret.tolist(),
         "regret_seeds": [r["spec"]["seed"] for r in good],
-        "converged": bool(np.median([_converged(r["curve"]) for r in good]) > 0.5),
+        "converged": bool(np.median([_converged(r["curve"], *fixed_regret(reference)) for r in good]) > 0.5),
         "reach": {"regret": REACH, "by_seed": [_reach(r["curve"]) for r in good]},
     }
     return row
+
+
+def fixed_regret(reference: dict[str, Any]) -> tuple[float, float]:
+    """What the best fixed split loses, and what is too small to tell from it, both in the unit of the regrets.
+
+    Where the headroom is the unit that is 1; where it is not known well enough to be one, the headroom and its error.
+    """
+    if reference["regret_unit"] == "headroom":
+        return 1.0, 0.0
+    return reference["headroom"], reference["headroom_std_error"]
 
 
 def _kind(algorithm: dict[str, Any]) -> str:
@@ -116,12 +126,12 @@ def _reach(curve: list[dict[str, float]]) -> dict[str, float] | None:
     return None if found is None else {"evaluations": found.evaluations, "seconds": found.seconds}
 
 
-def _converged(curve: list[dict[str, float]]) -> bool:
+def _converged(curve: list[dict[str, float]], fixed: float, blur: float) -> bool:
     """No worse than the best fixed split, and little gained over the last quarter of the truth paid for."""
     end = curve[-1]
     if end["true_evaluations"] == 0:
         return True
-    if end["regret"] > 1.0 or len(curve) == 1:
-        return end["regret"] <= 1.0
+    if end["regret"] > fixed + blur or len(curve) == 1:
+        return end["regret"] <= fixed + blur
     earlier = [p for p in curve if p["true_evaluations"] <= 0.75 * end["true_evaluations"]] or curve[:1]
-    return earlier[-1]["regret"] - end["regret"] <= 0.1
+    return earlier[-1]["regret"] - end["regret"] <= max(0.1 * fixed, blur)

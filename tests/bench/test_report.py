@@ -94,6 +94,29 @@ def test_the_sentence_does_not_flatter() -> None:
     assert "does not beat the best fixed split" in sentence(summarise(bad, ORDER), RUNS[0]["reference"])
 
 
+def test_without_a_trusted_headroom_verdicts_are_in_reward_and_know_its_error() -> None:
+    """Losing 0.02 of 0.05 beats the best fixed split; losing 0.04 of 0.05 ± 0.02 does not; 0.3 of 0.05 is no 0.3 of a
+    headroom."""
+    reference = {"regret_unit": "reward", "headroom": 0.05, "headroom_std_error": 0.02}
+    for regret, verdict, converged in (
+        (0.02, "beats", True),
+        (0.04, "does not beat", True),
+        (0.3, "does not beat", False),
+    ):
+        runs = [
+            {
+                **run("ppo-mlp", s, [(80, regret + 0.01), (100, regret)], agent="ppo", source="mlp"),
+                "reference": reference,
+            }
+            for s in range(3)
+        ]
+        rows = summarise(runs, ORDER)
+        text = sentence(rows, reference)
+        assert f"{verdict} the best fixed split, at {regret:.2f} reward a step lost" in text
+        assert "of 0.05 that the best fixed split loses" in text
+        assert rows[0]["converged"] is converged
+
+
 def test_a_failed_run_is_a_row_that_says_why(tmp_path: Path) -> None:
     failed = {**run("ppo-mlp", 3, [], agent="ppo", source="mlp"), "status": "failed", "error": "BadInput: no luck"}
     s = {**summary(), "rows": summarise([*RUNS, failed], ORDER)}
