@@ -47,13 +47,13 @@ def cells(row: dict[str, Any]) -> list[str]:
     if "regret" not in row:
         return [row["algorithm"], "failed", "", "", "", "", ""]
     several = row["seeds"] > 1 and row["true_evaluations"] > 0
-    interval = f"{row['regret_ci'][0]:.3f} – {row['regret_ci'][1]:.3f}" if row["regret_ci"] and several else "–"
+    interval = f"{row['regret_ci'][0]:z.3f} – {row['regret_ci'][1]:z.3f}" if row["regret_ci"] and several else "–"
     mark = "" if row["converged"] else " (not converged)"
     return [
         row["algorithm"] + mark,
-        f"{row['regret']:.3f}",
+        f"{row['regret']:z.3f}",
         interval,
-        f"{row['regret_worst']:.3f}" if several else "–",
+        f"{row['regret_worst']:z.3f}" if several else "–",
         f"{row['true_evaluations']:,.0f}",
         f"{row['oracle_seconds']:,.1f}",
         f"{row['train_seconds']:,.1f}",
@@ -70,14 +70,14 @@ def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
         verdict = "beats" if best["regret"] < fixed - blur else "does not beat"
         way = "Planning" if best["kind"] == "planning" else "RL"
         parts.append(
-            f"{way} on a surrogate ({best['algorithm']}) {verdict} the best fixed split, at {best['regret']:.2f} "
+            f"{way} on a surrogate ({best['algorithm']}) {verdict} the best fixed split, at {best['regret']:z.2f} "
             f"{unit} lost with {best['true_evaluations']:,.0f} true evaluations"
         )
         if truth := [r for r in learners(rows) if on_truth(r)]:
             other = min(truth, key=lambda r: r["regret"])
             state = "" if other["converged"] else " and has not converged"
             parts.append(
-                f"RL on the truth ({other['algorithm']}) loses {other['regret']:.2f} with "
+                f"RL on the truth ({other['algorithm']}) loses {other['regret']:z.2f} with "
                 f"{other['true_evaluations']:,.0f}{state}"
             )
         if plain := [r for r in learners(rows) if without_rl(r)]:
@@ -85,12 +85,12 @@ def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
             gap = best["regret"] - rival["regret"]
             relation = "ties" if abs(gap) < max(0.02 * fixed, blur) else "beats" if gap > 0 else "trails"
             parts.append(
-                f"without any RL, {rival['algorithm']} {relation} it at {rival['regret']:.2f} with "
+                f"without any RL, {rival['algorithm']} {relation} it at {rival['regret']:z.2f} with "
                 f"{rival['true_evaluations']:,.0f}"
             )
     text = "; ".join(parts) or "No agent learns by trial here"
     if reference["regret_unit"] != "headroom":
-        text += f" (of {fixed:.2f} that the best fixed split loses; the headroom is not ten standard errors wide)"
+        text += f" (of {fixed:z.2f} that the best fixed split loses; the headroom is not ten standard errors wide)"
     return text + "."
 
 
