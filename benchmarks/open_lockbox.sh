@@ -4,19 +4,18 @@
 #
 #     benchmarks/open_lockbox.sh [OUT]          default: runs/lockbox
 #
-# Same rows, same seeds, hence the same policies as in the published results; the judge alone is another. Left out are the
-# rows that take an hour and decide nothing: foreign libraries with unlimited truth, and look-ups from whole evaluations
-# on a Gaussian process of ours. Stop it at any time: the same command goes on with the rest.
+# Same rows, same seeds, hence the same policies as in the published results; the judge alone is another. Left out is what
+# takes hours and decides nothing: foreign libraries with unlimited truth, and whole evaluations on a process of ours.
+# Stop it at any time: the same command goes on with the rest.
 set -eu
 cd "$(dirname "$0")/.."
 out=${1:-runs/lockbox}
 for row in \
     'equalised/optimal' 'equalised/random' 'equalised/best-fixed' 'equalised/noise-bins' \
     'equalised/argmax-tuned-*' 'equalised/gp-*' 'equalised/knn*' 'equalised/table-*' 'equalised/pilot-*' \
-    'equalised/*-300' 'equalised/linucb' 'equalised/authors' \
+    'equalised/*-300' 'equalised/linucb' 'equalised/authors' 'equalised/ppo-fading-gp-50' 'equalised/ppo-true' \
     'drive/optimal' 'drive/random' 'drive/best-fixed' 'drive/myopic*' \
     'drive/planner-tuned-*' 'drive/gp-*' 'drive/knn*' 'drive/table-*' 'drive/pilot-*' \
-    'equalised/ppo-fading-*' 'equalised/ppo-true' 'equalised/ppo-perfect' \
     'drive/ppo-fading-gp' 'drive/ppo-true'
 do
     mbrl-split bench run benchmarks/rl_vs_mbrl.yaml --set judge=lockbox --out "$out" --only "$row" --jobs "${JOBS:-1}"

@@ -1,11 +1,13 @@
 """What the headline suite adds up to: its two figures, from the stored summary.
 
     python benchmarks/rl_vs_mbrl_claims.py [--results benchmarks/results/rl_vs_mbrl]
+    python benchmarks/rl_vs_mbrl_claims.py --results benchmarks/results/lockbox --beside benchmarks/results/rl_vs_mbrl
 
 Primary: what each way of learning pays to first reach, and hold, the stated regret. Secondary: at equal environment
 steps, whether the policy learnt on a surrogate is inferior to PPO's on the truth (paired by seed: the lower end of a
 95 % interval of the difference in return, in units of the headroom, is asked to lie above −0.05), and how many times
-less truth and time it took. Writes ``claims.md``.
+less truth and time it took. With ``--beside``, also what the same policies lose by the judge of another summary.
+Writes ``claims.md``.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from mbrl_split.bench.comparison import learners, on_surrogate, on_truth, prices, without_rl
-from mbrl_split.evaluation import paired_difference
+from mbrl_split.evaluation import iqm, paired_difference
 
 PAPER_RATIO = 24 * 86_400 / (7.7 * 60)  # 24 days against 7.7 minutes, arXiv 2406.02616
 NEEDED = 10  # seeds
@@ -27,13 +29,20 @@ NEEDED = 10  # seeds
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "rl_vs_mbrl")
+    parser.add_argument("--beside", type=Path)
     args = parser.parse_args()
-    summary = json.loads((args.results / "summary.json").read_text(encoding="utf-8"))
+    summary, other = (
+        json.loads((folder / "summary.json").read_text(encoding="utf-8")) if folder else None
+        for folder in (args.results, args.beside)
+    )
     lines = ["# What holds", "", f"`python benchmarks/{Path(__file__).name}`, from `summary.json` beside it.", ""]
     for problem in summary["references"]:
         scenario, model = problem.split("/")
         rows = [r for r in summary["rows"] if (r["scenario"], r["model"]) == (scenario, model)]
         lines += [f"## {scenario} on {model}", "", *primary(rows), *secondary(rows)]
+        if other:
+            theirs = [r for r in other["rows"] if (r["scenario"], r["model"]) == (scenario, model)]
+            lines += both(rows, theirs)
     (args.results / "claims.md").write_text("\n".join(lines))
     print("\n".join(lines))
 
@@ -104,6 +113,32 @@ def secondary(rows: list[dict[str, Any]]) -> list[str]:
         lines.append(
             f"| {row['algorithm']} | {len(shared)} | {d.value:+.3f} | {interval} | {holds} | {fewer:,.0f} "
             f"| {times:,.0f} |"
+        )
+    return [*lines, ""]
+
+
+def both(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[str]:
+    """The same policies by two judges: interquartile means over the seeds that both have, and their difference."""
+    lines = [
+        "The same policies by the lockbox and by the judge half, over the seeds judged by both:",
+        "",
+        "| method | seeds | regret, lockbox | regret, judge half | difference | largest of a seed |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    theirs = {r["algorithm"]: r for r in others}
+    for row in learners(rows):
+        if row["algorithm"] not in theirs or "regret" not in theirs[row["algorithm"]]:
+            continue
+        here, there = (
+            dict(zip(r["regret_seeds"], r["regret_by_seed"], strict=True)) for r in (row, theirs[row["algorithm"]])
+        )
+        shared = sorted(here.keys() & there.keys())
+        pair = np.array([[here[s], there[s]] for s in shared])
+        means = [iqm(pair[:, 0]), iqm(pair[:, 1])]
+        apart = np.abs(pair[:, 0] - pair[:, 1]).max()
+        lines.append(
+            f"| {row['algorithm']} | {len(shared)} | {means[0]:z.3f} | {means[1]:z.3f} | {means[0] - means[1]:+.3f} "
+            f"| {apart:.3f} |"
         )
     return [*lines, ""]
 

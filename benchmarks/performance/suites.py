@@ -7,6 +7,10 @@ workers is killed (SIGKILL) at random moments and the command is given again. A 
 its result changes or vanishes, and truth if the store holds fewer measurements than before, or if a measurement is
 taken twice: the store of an undisturbed run holds exactly as many. At the end all results equal those of the first
 folder but for wall-clock.
+
+What two jobs could reach at most is measured too: the command with one job, twice at once in folders of their own. Two
+threads of one core, or a shared cache, leave less than twice the work even to processes that know nothing of each
+other.
 """
 
 from __future__ import annotations
@@ -37,6 +41,16 @@ def command(suite: Path, out: Path, jobs: int, options: list[str]) -> list[str]:
 def timed(call: list[str]) -> float:
     began = time.perf_counter()
     subprocess.run(call, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def side_by_side(calls: list[list[str]]) -> float:
+    """Seconds until commands that were started together have all ended."""
+    began = time.perf_counter()
+    running = [subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for c in calls]
+    ended = [process.wait() for process in running]
+    if any(ended):
+        raise SystemExit("a suite failed beside another")
     return time.perf_counter() - began
 
 
@@ -110,14 +124,18 @@ def killed(call: list[str], out: Path, kills: int, longest: float, rng: random.R
             raise SystemExit(f"lost: {lost or 'measurements'}")
 
 
-def measured(options: argparse.Namespace, one: Path, two: Path) -> dict[str, Any]:
-    """The times of one job, of the same again, and of two jobs."""
+def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The times of one job, of the same again, of two jobs, and of one job twice at once."""
+    one, two = folder / "one", folder / "two"
     found: dict[str, Any] = {"suite": options.suite.name, "options": " ".join(options.options)}
     found["one_job_seconds"] = timed(command(options.suite, one, 1, options.options))
     found["runs"] = len(finished(one))
     found["resume_seconds"] = timed(command(options.suite, one, 1, options.options))
     found["two_jobs_seconds"] = timed(command(options.suite, two, 2, options.options))
     found["throughput_ratio"] = found["one_job_seconds"] / found["two_jobs_seconds"]
+    twins = [command(options.suite, folder / name, 1, options.options) for name in ("left", "right")]
+    found["side_by_side_seconds"] = side_by_side(twins)
+    found["machine_ratio"] = 2 * found["one_job_seconds"] / found["side_by_side_seconds"]
     found["equal_with_two_jobs"] = finished(one) == finished(two)
     return found
 
@@ -135,6 +153,8 @@ def markdown(found: dict[str, Any]) -> str:
         "|---|---:|",
         f"| one job | {found['one_job_seconds']:.1f} s |",
         f"| two jobs on two cores | {found['two_jobs_seconds']:.1f} s, {found['throughput_ratio']:.2f} times as fast |",
+        f"| one job, twice at once in folders of their own | {found['side_by_side_seconds']:.1f} s for twice the work, "
+        f"{found['machine_ratio']:.2f} times as fast |",
         f"| the finished suite again, interpreter and report included | {found['resume_seconds']:.1f} s |",
     ]
     if struck := found.get("kills"):
@@ -158,8 +178,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        one, two, torn = (Path(folder) / name for name in ("one", "two", "torn"))
-        found = measured(options, one, two)
+        one, torn = Path(folder) / "one", Path(folder) / "torn"
+        found = measured(options, Path(folder))
         if options.kills:
             again = command(options.suite, torn, 2, options.options)
             found["kills"] = killed(again, torn, options.kills, options.longest, random.Random(0))
