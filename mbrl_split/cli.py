@@ -158,7 +158,7 @@ def landscape(
         out: Where figures and numbers go; default benchmarks/results/landscape/MODEL.
         half: judge or replay: which table.
     """
-    from mbrl_split.bench.landscape import write_landscape
+    from mbrl_split.bench.landscape_report import write_landscape
 
     target = out or Path("benchmarks/results/landscape") / Path(model).name
     found = write_landscape(model, target, scenario, half=half)

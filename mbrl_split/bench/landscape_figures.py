@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
 from mbrl_split.bench.figures import COLOURS, STYLE, to_svg
-
-if TYPE_CHECKING:
-    from mbrl_split.bench.landscape import View
+from mbrl_split.bench.landscape import View
 
 
 def nll_by_split(view: View) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mbrl_split.bench.landscape import VIEWS, View, write_landscape
+from mbrl_split.bench.landscape import VIEWS, View
+from mbrl_split.bench.landscape_report import write_landscape
 from mbrl_split.errors import BadInput
 from mbrl_split.oracles import FAMILIES, TableData, TableOracle
 from mbrl_split.oracles.families import family_of
