@@ -12,10 +12,10 @@ cd "$(dirname "$0")/.."
 out=${1:-runs/lockbox}
 for row in \
     'equalised/optimal' 'equalised/random' 'equalised/best-fixed' 'equalised/noise-bins' \
-    'equalised/argmax-tuned-*' 'equalised/gp-*' 'equalised/knn*' 'equalised/table-*' 'equalised/pilot-*' \
+    'equalised/argmax-tuned-*' 'equalised/argmax-rounds-50' 'equalised/gp-*' 'equalised/knn*' 'equalised/table-*' 'equalised/pilot-*' \
     'equalised/*-300' 'equalised/linucb' 'equalised/authors' 'equalised/ppo-fading-gp-50' 'equalised/ppo-true' \
     'drive/optimal' 'drive/random' 'drive/best-fixed' 'drive/myopic*' \
-    'drive/planner-tuned-*' 'drive/gp-*' 'drive/knn*' 'drive/table-*' 'drive/pilot-*' \
+    'drive/planner-tuned-*' 'drive/planner-rounds-50' 'drive/gp-*' 'drive/knn*' 'drive/table-*' 'drive/pilot-*' \
     'drive/ppo-fading-gp' 'drive/ppo-true'
 do
     mbrl-split bench run benchmarks/rl_vs_mbrl.yaml --set judge=lockbox --out "$out" --only "$row" --jobs "${JOBS:-1}"
