@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ def main() -> None:
         json.loads((folder / "summary.json").read_text(encoding="utf-8")) if folder else None
         for folder in (args.results, args.beside)
     )
-    lines = ["# What holds", "", f"`python benchmarks/{Path(__file__).name}`, from `summary.json` beside it.", ""]
+    command = " ".join(["python", f"benchmarks/{Path(__file__).name}", *sys.argv[1:]])
+    lines = ["# What holds", "", f"`{command}`, from `summary.json` beside it.", ""]
     for problem in summary["references"]:
         scenario, model = problem.split("/")
         rows = [r for r in summary["rows"] if (r["scenario"], r["model"]) == (scenario, model)]
