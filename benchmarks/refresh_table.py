@@ -19,13 +19,18 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from mbrl_split.bench.results import fixed_regret
+
 
 @dataclass(frozen=True)
 class Cube:
-    """Regrets of one problem, shape (schedules, acquisitions, seeds), over the seeds that all combinations share."""
+    """Regrets of one problem, shape (schedules, acquisitions, seeds), over the seeds that all combinations share.
+
+    All are in headrooms, for the problems to be compared; where the headroom is known badly the page says how badly.
+    """
 
     problem: str
-    headroom: float
+    headroom: str
     schedules: list[str]
     acquisitions: list[str]
     regret: np.ndarray
@@ -33,7 +38,9 @@ class Cube:
     never: str
 
     @classmethod
-    def of(cls, problem: str, headroom: float, rows: list[dict[str, Any]]) -> Cube:
+    def of(cls, problem: str, reference: dict[str, Any], rows: list[dict[str, Any]]) -> Cube:
+        fixed, _ = fixed_regret(reference)
+        headroom = f"{reference['headroom']:.3f} ± {reference['headroom_std_error']:.3f}"
         crossed = {(r["schedule"], r["acquisition"]): r for r in rows if r["acquisition"] is not None and "regret" in r}
         schedules = list(dict.fromkeys(s for s, _ in crossed))
         acquisitions = list(dict.fromkeys(a for _, a in crossed))
@@ -42,10 +49,10 @@ class Cube:
             raise SystemExit(f"{problem}: not run yet: {', '.join(missing)}")
         named = {k: dict(zip(r["regret_seeds"], r["regret_by_seed"], strict=True)) for k, r in crossed.items()}
         seeds = sorted(set.intersection(*(set(found) for found in named.values())))
-        regret = np.array([[[named[s, a][k] for k in seeds] for a in acquisitions] for s in schedules])
+        regret = np.array([[[named[s, a][k] for k in seeds] for a in acquisitions] for s in schedules]) / fixed
         paid = {s: float(np.mean([crossed[s, a]["true_evaluations"] for a in acquisitions])) for s in schedules}
         never = next((r for r in rows if r["schedule"] == "never"), None)
-        said = "" if never is None else f" `never`: {never['regret']:.3f} with {never['true_evaluations']:.0f}."
+        said = "" if never is None else f" `never`: {never['regret'] / fixed:.3f} with {never['true_evaluations']:.0f}."
         return cls(problem, headroom, schedules, acquisitions, regret, paid, said)
 
     def effects(self, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +69,7 @@ class Cube:
         lines = [
             f'??? note "{self.problem.replace("`", "")}: every combination"',
             "",
-            f"    Regret (IQM of {n} seeds; 1 is the headroom of {self.headroom:.3f}).{self.never}",
+            f"    Regret (IQM of {n} seeds; 1 is the headroom of {self.headroom}).{self.never}",
             "",
             "    | | " + " | ".join(f"`{a}`" for a in self.acquisitions) + " | true evaluations |",
             "    |---" + "|---:" * (len(self.acquisitions) + 1) + "|",
@@ -93,7 +100,7 @@ def main() -> None:
     for problem, reference in summary["references"].items():
         scenario, model = problem.split("/")
         rows = [r for r in summary["rows"] if (r["scenario"], r["model"]) == (scenario, model)]
-        cubes.append(Cube.of(f"{scenario} `{model}`", reference["headroom"], rows))
+        cubes.append(Cube.of(f"{scenario} `{model}`", reference, rows))
     first = cubes[0]
     lines = [
         f"`{summary['command']}`",

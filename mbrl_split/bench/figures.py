@@ -87,16 +87,14 @@ def regret_by_truth(points: pd.DataFrame, rows: list[dict[str, Any]], unit: str)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlabel("true evaluations paid for")
-        axes.set_ylabel(
-            "normalised regret (0 optimal, 1 best fixed split)" if unit == "headroom" else "regret (reward)"
-        )
+        axes.set_ylabel(_named(unit))
         axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=4)
         return to_svg(figure)
 
 
-def profile(rows: list[dict[str, Any]]) -> str:
-    """The share of runs with less than each regret, for the best learners of one problem."""
-    thresholds = np.geomspace(5e-3, 1, 200)
+def profile(rows: list[dict[str, Any]], unit: str, fixed: float) -> str:
+    """The share of runs with less than each regret, up to the best fixed split's, for the best learners."""
+    thresholds = np.geomspace(5e-3, 1, 200) * fixed
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.4, 4.6))
         for index, row in enumerate(_shown(rows)):
@@ -104,10 +102,14 @@ def profile(rows: list[dict[str, Any]]) -> str:
             line = {"color": COLOURS[index % 8], "ls": _LINES[index // 8], "label": row["algorithm"]}
             axes.step(thresholds, share, where="post", **line)
         axes.set_xscale("log")
-        axes.set_xlabel("normalised regret (0 optimal, 1 best fixed split)")
+        axes.set_xlabel(_named(unit))
         axes.set_ylabel("share of runs below it")
         axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=4)
         return to_svg(figure)
+
+
+def _named(unit: str) -> str:
+    return "normalised regret (0 optimal, 1 best fixed split)" if unit == "headroom" else "regret (reward per step)"
 
 
 def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

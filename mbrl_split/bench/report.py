@@ -16,12 +16,11 @@ from rich.table import Table
 from mbrl_split import __version__
 from mbrl_split.bench import figures
 from mbrl_split.bench.comparison import Duel, Price, duels, learners, on_truth, prices, subject, without_rl
-from mbrl_split.bench.results import REACH, fixed_regret, write_text
+from mbrl_split.bench.results import REACH, fixed_regret, worth_a_price, write_text
 
 HEADS = ("method", "regret", "95 % interval", "worst seed", "true evaluations", "seconds of truth", "training seconds")
 SHORT_HEADS = ("method", "regret", "95 % CI", "worst", "truths", "truth s", "train s")  # 80 columns hold these
 PRICE_HEADS = ("method", "seeds that hold it", "true evaluations", "seconds")
-PRICE_CAPTION = f"To first reach, and hold, a regret of {REACH} (median over seeds; seconds of truth and training)"
 DUEL_HEADS = ("method", "difference", "95 % interval", "p", "P", "verdict")
 PROTOCOL = (
     "One true evaluation is the NLL of a scenario's number of scored tokens, in windows of which the first token is "
@@ -94,6 +93,15 @@ def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
     return text + "."
 
 
+def price_caption(reference: dict[str, Any]) -> str:
+    """What the table of prices prices."""
+    target = f"a regret of {REACH}"
+    if reference["regret_unit"] != "headroom":
+        lost = REACH * fixed_regret(reference)[0]
+        target = f"a loss of {lost:.4f} reward per step ({REACH} of the headroom, as far as it is known)"
+    return f"To first reach, and hold, {target} (median over seeds; seconds of truth and training)"
+
+
 def price_cells(price: Price) -> list[str]:
     """One row of the table of prices, in the order of ``PRICE_HEADS``."""
     amounts = [f"{x:,.0f}" if np.isfinite(x) else "never" for x in (price.evaluations, price.seconds)]
@@ -155,8 +163,8 @@ def to_markdown(summary: dict[str, Any]) -> str:
             f"judged on the {half} half.",
             "",
         ]
-        if reference["regret_unit"] == "headroom" and (found := prices(rows)):
-            lines += [f"{PRICE_CAPTION}:", "", *_table(PRICE_HEADS, [price_cells(p) for p in found])]
+        if worth_a_price(reference) and (found := prices(rows)):
+            lines += [f"{price_caption(reference)}:", "", *_table(PRICE_HEADS, [price_cells(p) for p in found])]
         if against := comparison(rows):
             lines += [against[0], "", *_table(DUEL_HEADS, against[1])]
     return "\n".join(lines)
@@ -224,15 +232,15 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, scenario: str, model
         )
     against = comparison(rows)
     tables = []
-    if reference["regret_unit"] == "headroom" and (found := prices(rows)):
+    if worth_a_price(reference) and (found := prices(rows)):
         shown.append(
             {
                 "name": "profile",
-                "svg": figures.profile(rows),
+                "svg": figures.profile(rows, reference["regret_unit"], fixed_regret(reference)[0]),
                 "caption": "The share of runs that lose less than a given regret: further up is better.",
             }
         )
-        tables.append({"caption": f"{PRICE_CAPTION}.", "heads": PRICE_HEADS, "rows": [price_cells(p) for p in found]})
+        tables.append({"caption": f"{price_caption(reference)}.", "heads": PRICE_HEADS, "rows": [price_cells(p) for p in found]})
     if against:
         tables.append({"caption": against[0], "heads": DUEL_HEADS, "rows": against[1]})
     failures = [f"{f['run']}: {f['error']}" for r in rows for f in r.get("failed", [])]

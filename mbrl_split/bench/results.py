@@ -13,7 +13,7 @@ import pandas as pd
 from mbrl_split.evaluation import bootstrap, first_reach_and_hold, iqm
 
 REACH = 0.1
-"""The normalised regret whose first reach-and-hold the summary reports."""
+"""The share of what the best fixed split loses whose first reach-and-hold the summary reports."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -83,6 +83,7 @@ def _row(key: tuple[str, str, str], runs: list[dict[str, Any]]) -> dict[str, Any
     # The denominator of a normalised regret is itself measured: its error belongs to the interval.
     error = reference["headroom_std_error"] / reference["headroom"] if normalised else 0.0
     interval = bootstrap(regret, iqm, relative_error=error)
+    fixed, blur = fixed_regret(reference)
     row |= {
         "regret_unit": reference["regret_unit"],
         "regret": interval.value,
@@ -91,8 +92,8 @@ def _row(key: tuple[str, str, str], runs: list[dict[str, Any]]) -> dict[str, Any
         "regret_worst": float(regret.max()),
         "regret_by_seed": regret.tolist(),
         "regret_seeds": [r["spec"]["seed"] for r in good],
-        "converged": bool(np.median([_converged(r["curve"], *fixed_regret(reference)) for r in good]) > 0.5),
-        "reach": {"regret": REACH, "by_seed": [_reach(r["curve"]) for r in good]},
+        "converged": bool(np.median([_converged(r["curve"], fixed, blur) for r in good]) > 0.5),
+        "reach": {"regret": REACH * fixed, "by_seed": [_reach(r["curve"], REACH * fixed) for r in good]},
     }
     return row
 
@@ -107,6 +108,12 @@ def fixed_regret(reference: dict[str, Any]) -> tuple[float, float]:
     return reference["headroom"], reference["headroom_std_error"]
 
 
+def worth_a_price(reference: dict[str, Any]) -> bool:
+    """Whether there is anything to win: a tenth of a headroom that may be nothing is no target."""
+    fixed, blur = fixed_regret(reference)
+    return fixed > 3 * blur
+
+
 def _kind(algorithm: dict[str, Any]) -> str:
     """How a row comes to its policy: ``reference``, ``rl``, ``planning``, ``bandit`` or ``lookup``."""
     agent = algorithm["agent"]
@@ -118,11 +125,11 @@ def _kind(algorithm: dict[str, Any]) -> str:
     return {"argmax": "lookup", "planner": "planning", "linucb": "bandit", "lints": "bandit"}.get(agent, "rl")
 
 
-def _reach(curve: list[dict[str, float]]) -> dict[str, float] | None:
-    """True evaluations and seconds (truth + training) to first reach and hold ``REACH``; None if it never did."""
+def _reach(curve: list[dict[str, float]], target: float) -> dict[str, float] | None:
+    """True evaluations and seconds (truth + training) to first reach and hold a regret; None if it never did."""
     seconds = [p["oracle_seconds"] + p["train_seconds"] for p in curve]
     regret = [p["regret"] for p in curve]
-    found = first_reach_and_hold([p["true_evaluations"] for p in curve], seconds, regret, REACH)
+    found = first_reach_and_hold([p["true_evaluations"] for p in curve], seconds, regret, target)
     return None if found is None else {"evaluations": found.evaluations, "seconds": found.seconds}
 
 

@@ -12,17 +12,28 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
-from mbrl_split.envs import LLMSplitVector
+from mbrl_split.envs import LLMSplitVector, quality_term
 from mbrl_split.envs.session import SessionVector
 from mbrl_split.errors import BadInput
 from mbrl_split.evaluation.policy import Acts
-from mbrl_split.evaluation.problem import ENOUGH, PARTS, Estimate, ExpectedDamage, Part, Regret, exactly
+from mbrl_split.evaluation.problem import (
+    ENOUGH,
+    PARTS,
+    DamageByWindow,
+    Estimate,
+    ExpectedDamage,
+    Part,
+    Regret,
+    exactly,
+)
 from mbrl_split.evaluation.session_model import SessionModel
 from mbrl_split.oracles import TableOracle
 from mbrl_split.registry import unknown
 from mbrl_split.scenarios import Scenario
 
 Array = NDArray[np.float64]
+
+_BOOTSTRAP_SESSIONS, _BOOTSTRAP_REPLICATES = 256, 100
 
 EXACT = ("optimal", "best-fixed", "myopic", "myopic-with-cost", "random")
 
@@ -44,6 +55,8 @@ class SessionProblem:
         seed: Of the sessions; never one that a method learns with.
         bins: Noise bins of the grid.
         charges: Charge levels of the grid.
+        by_window: The damage before averaging over windows, from which the headroom's error is bootstrapped. Without
+            it the error is told from the two ways round, crudely.
 
     Raises:
         BadInput: No sessions, or no dynamics.
@@ -68,15 +81,17 @@ class SessionProblem:
         *,
         bins: int = 25,
         charges: int = 3,
+        by_window: DamageByWindow | None = None,
     ) -> None:
         if n_contexts < 2:
             raise BadInput(f"a judge needs at least 2 sessions, not {n_contexts}")
-        self.scenario, self.n_layers, self._expected = scenario, n_layers, expected
+        self.scenario, self.n_layers = scenario, n_layers
+        self._expected, self._by_window = expected, by_window
         self._bins, self._charges, self._n = bins, charges, n_contexts
         seeds = [int(s) for s in np.random.default_rng([seed, 0x6A7564]).integers(0, 2**62, n_contexts)]
+        self._sources = [_ExpectedSource(scenario.columns(n_layers), expected, part) for part in PARTS]
         self._started: list[tuple[SessionVector, Array, NDArray[np.bool_]]] = []
-        for part in PARTS:
-            source = _ExpectedSource(scenario.columns(n_layers), expected, part)
+        for source in self._sources:
             env = LLMSplitVector(n_contexts, scenario, source=source)
             if not isinstance(env, SessionVector):
                 raise BadInput(f"scenario {scenario.name!r} has no dynamics; DecisionProblem judges it")
@@ -86,7 +101,7 @@ class SessionProblem:
     @classmethod
     def of_table(cls, table: TableOracle, n_contexts: int = 1000, seed: int = 0) -> Self:
         """The problem that a measured table judges (its judge half, as a rule)."""
-        return cls(table.scenario, table.n_layers, table.expected, n_contexts, seed)
+        return cls(table.scenario, table.n_layers, table.expected, n_contexts, seed, by_window=table.by_window)
 
     @classmethod
     def of_function(
@@ -157,13 +172,14 @@ class SessionProblem:
     def headroom(self) -> Estimate:
         """Optimal − best fixed, with its standard error.
 
-        The errors of the sessions drawn (paired) and of the measurements are added in quadrature; the latter is half
-        the difference between the two ways round, which rest on disjoint measurements: crude, as two values are.
+        The errors of the sessions drawn (paired) and of the measurements are added in quadrature. The latter is a
+        bootstrap over the table's windows in which the fixed split is chosen anew each time, because two splits that
+        are nearly as good change places from text to text. The planned policies are held: what one loses for having
+        been planned on other windows is of second order.
         """
         gain = self._optimal - self._best_fixed
-        ways = gain.mean(axis=1)
         from_sessions = gain.mean(axis=0).std(ddof=1) / np.sqrt(self._n)
-        return Estimate(float(gain.mean()), float(np.hypot(from_sessions, abs(ways[0] - ways[1]) / 2)))
+        return Estimate(float(gain.mean()), float(np.hypot(from_sessions, self._measurement_error())))
 
     @cached_property
     def planned(self) -> float:
@@ -225,13 +241,51 @@ class SessionProblem:
     @cached_property
     def _fixed(self) -> Array:
         """Values of every fixed split, (part, split, sessions)."""
-        holds = [_Hold(self.scenario, self.n_layers, p) for p in range(1, self.n_layers)]
-        return np.stack([[self._roll(hold, part) for hold in holds] for part in range(2)])
+        return np.stack([[self._roll(hold, part) for hold in self._holds] for part in range(2)])
+
+    @cached_property
+    def _holds(self) -> list[_Hold]:
+        return [_Hold(self.scenario, self.n_layers, p) for p in range(1, self.n_layers)]
 
     @cached_property
     def _best_fixed(self) -> Array:
         chosen = self._fixed.mean(axis=2).argmax(axis=1)
         return np.stack([self._fixed[part, chosen[1 - part]] for part in range(2)])
+
+    def _measurement_error(self) -> float:
+        """Standard error of the headroom from the measurements (see :attr:`headroom`)."""
+        if self._by_window is None:
+            ways = (self._optimal - self._best_fixed).mean(axis=1)
+            return float(abs(ways[0] - ways[1]) / 2)
+        rng = np.random.default_rng(0)
+        disturbed = []
+        for part in range(len(PARTS)):
+            policies: list[Acts] = [self._models[1 - part].policy("optimal"), *self._holds]
+            values = np.append(self._optimal[part].mean(), self._fixed[part].mean(axis=1))
+            damage = [self._by_window(self._visited(policy, part), PARTS[part]) for policy in policies]
+            windows = damage[0].shape[1]
+            shares = rng.multinomial(windows, np.full(windows, 1 / windows), _BOOTSTRAP_REPLICATES).T / windows
+            usual = np.full((windows, 1), 1 / windows)
+            shift = [self._quality(d, shares) - self._quality(d, usual) for d in damage]
+            disturbed.append(values[:, None] + np.stack(shift))
+        each = np.arange(_BOOTSTRAP_REPLICATES)
+        found = np.zeros(_BOOTSTRAP_REPLICATES)
+        for mine, other in (disturbed, disturbed[::-1]):
+            chosen = other[1:].argmax(axis=0)
+            found += (mine[0] - mine[1:][chosen, each]) / 2
+        return float(found.std(ddof=1))
+
+    def _quality(self, damage: Array, shares: Array) -> Array:
+        """Mean quality term of visited queries, (replicates,), their windows weighted by shares (w, replicates)."""
+        return np.asarray(quality_term(damage @ shares, self.scenario.reward).mean(axis=0))
+
+    def _visited(self, policy: Acts, part: int) -> Array:
+        """The queries of the first sessions under a policy, (sessions · turns, d)."""
+        source = self._sources[part]
+        source.asked = []
+        self._roll(policy, part)
+        asked, source.asked = source.asked, None
+        return np.concatenate([x[:_BOOTSTRAP_SESSIONS] for x in asked])
 
     def _roll(self, policy: Acts, part: int) -> Array:
         """Mean reward per turn of each session, (n,)."""
@@ -249,15 +303,19 @@ class SessionProblem:
 
 
 class _ExpectedSource:
-    """The expected damage of one part as an environment's source."""
+    """The expected damage of one part as an environment's source; writes down what it is asked where told to."""
 
     version = 0
+    asked: list[Array] | None = None
 
     def __init__(self, columns: tuple[Column, ...], expected: ExpectedDamage, part: Part) -> None:
         self.columns, self._expected, self._part = columns, expected, part
 
     def answer(self, X: ArrayLike, *, seeds: ArrayLike) -> Array:
-        return np.asarray(self._expected(np.asarray(X, dtype=np.float64), part=self._part)[0])
+        x = np.asarray(X, dtype=np.float64)
+        if self.asked is not None:
+            self.asked.append(x)
+        return np.asarray(self._expected(x, part=self._part)[0])
 
 
 class _Hold:

@@ -11,6 +11,7 @@ from mbrl_split import scenario
 from mbrl_split.envs import LLMSplitVector, OracleSource, compose_reward
 from mbrl_split.errors import BadInput, Refused
 from mbrl_split.evaluation import SessionModel, SessionProblem, estimated_correlation, estimated_loads
+from mbrl_split.evaluation.problem import PARTS
 from mbrl_split.evaluation.session_problem import EXACT
 from mbrl_split.oracles import FunctionOracle, Ledger
 
@@ -68,6 +69,30 @@ def test_references_are_ordered_and_the_grid_says_what_it_is_worth(problem):
     assert abs(p.planned - p.optimal) < 4 * spread + p.discretisation_error
     with pytest.raises(BadInput, match="best-fixed"):
         p.exact("best-fixd")
+
+
+def test_headroom_error_covers_fresh_texts():
+    """Judges rebuilt on fresh windows, each with its own liking for splits, in the same sessions: their spread."""
+    found, stated, halves = [], [], []
+    for k in range(24):
+        rng = np.random.default_rng(k)
+        liking = {part: rng.normal(1, 0.5, (6, 12)) for part in PARTS}
+
+        def windows(X, part, liking=liking):
+            return damage(X)[:, None] * liking[part][X[:, 0].astype(int)]
+
+        def expected(X, *, part, windows=windows):
+            values = windows(X, part)
+            return values.mean(axis=1), values.std(axis=1, ddof=1) / np.sqrt(12)
+
+        p = SessionProblem(DRIVE, 6, expected, 40, bins=7, by_window=windows)
+        found.append(p.optimal - p.best_fixed)
+        halves.append(SessionProblem(DRIVE, 6, expected, 40, bins=7)._measurement_error())
+        stated.append(p._measurement_error())
+    spread = np.std(found, ddof=1)
+    assert 0.75 < np.mean(stated) / spread < 1.8  # choosing among disturbed values disturbs a little more
+    assert np.std(stated) < np.std(halves)  # half the difference of two values is a poor guess
+    assert p.headroom.std_error > stated[-1]  # the sessions' share comes on top
 
 
 def test_what_is_achieved_is_what_the_environment_pays(problem):
