@@ -46,37 +46,45 @@ def cells(row: dict[str, Any]) -> list[str]:
     if "regret" not in row:
         return [row["algorithm"], "failed", "", "", "", "", ""]
     several = row["seeds"] > 1 and row["true_evaluations"] > 0
-    interval = f"{row['regret_ci'][0]:z.3f} – {row['regret_ci'][1]:z.3f}" if row["regret_ci"] and several else "–"
+    digits = _digits(row["regret_unit"])
+    ends = [f"{end:z.{digits}f}" for end in row["regret_ci"] or ()]
     mark = "" if row["converged"] else " (not converged)"
     return [
         row["algorithm"] + mark,
-        f"{row['regret']:z.3f}",
-        interval,
-        f"{row['regret_worst']:z.3f}" if several else "–",
+        f"{row['regret']:z.{digits}f}",
+        " – ".join(ends) if ends and several else "–",
+        f"{row['regret_worst']:z.{digits}f}" if several else "–",
         f"{row['true_evaluations']:,.0f}",
         f"{row['oracle_seconds']:,.1f}",
         f"{row['train_seconds']:,.1f}",
     ]
 
 
+def _digits(unit: str) -> int:
+    """Digits after the point that tell regrets apart: what is lost in reward is some hundredths."""
+    return 3 if unit == "headroom" else 4
+
+
 def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
     """What the comparison shows, derived from its numbers and from nothing else."""
     best = subject(rows)
     fixed, blur = fixed_regret(reference)
-    unit = "of the headroom" if reference["regret_unit"] == "headroom" else "reward a step"
+    normalised = reference["regret_unit"] == "headroom"
+    unit = "of the headroom" if normalised else "reward a step"
+    z = "z.2f" if normalised else "z.3f"
     parts = []
     if best is not None:
         verdict = "beats" if best["regret"] < fixed - blur else "does not beat"
         way = "Planning" if best["kind"] == "planning" else "RL"
         parts.append(
-            f"{way} on a surrogate ({best['algorithm']}) {verdict} the best fixed split, at {best['regret']:z.2f} "
+            f"{way} on a surrogate ({best['algorithm']}) {verdict} the best fixed split, at {best['regret']:{z}} "
             f"{unit} lost with {best['true_evaluations']:,.0f} true evaluations"
         )
         if truth := [r for r in learners(rows) if on_truth(r)]:
             other = min(truth, key=lambda r: r["regret"])
             state = "" if other["converged"] else " and has not converged"
             parts.append(
-                f"RL on the truth ({other['algorithm']}) loses {other['regret']:z.2f} with "
+                f"RL on the truth ({other['algorithm']}) loses {other['regret']:{z}} with "
                 f"{other['true_evaluations']:,.0f}{state}"
             )
         if plain := [r for r in learners(rows) if without_rl(r)]:
@@ -84,12 +92,12 @@ def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
             gap = best["regret"] - rival["regret"]
             relation = "ties" if abs(gap) < max(0.02 * fixed, blur) else "beats" if gap > 0 else "trails"
             parts.append(
-                f"without any RL, {rival['algorithm']} {relation} it at {rival['regret']:z.2f} with "
+                f"without any RL, {rival['algorithm']} {relation} it at {rival['regret']:{z}} with "
                 f"{rival['true_evaluations']:,.0f}"
             )
     text = "; ".join(parts) or "No agent learns by trial here"
-    if reference["regret_unit"] != "headroom":
-        text += f" (of {fixed:z.2f} that the best fixed split loses; the headroom is not ten standard errors wide)"
+    if not normalised:
+        text += f" (of {fixed:{z}} that the best fixed split loses; the headroom is not ten standard errors wide)"
     return text + "."
 
 
@@ -98,7 +106,7 @@ def price_caption(reference: dict[str, Any]) -> str:
     target = f"a regret of {REACH}"
     if reference["regret_unit"] != "headroom":
         lost = REACH * fixed_regret(reference)[0]
-        target = f"a loss of {lost:.4f} reward per step ({REACH} of the headroom, as far as it is known)"
+        target = f"a loss of {lost:.4f} reward per step, {REACH} of the estimated headroom"
     return f"To first reach, and hold, {target} (median over seeds; seconds of truth and training)"
 
 
@@ -108,11 +116,18 @@ def price_cells(price: Price) -> list[str]:
     return [price.algorithm, f"{price.held} of {price.seeds}", *amounts]
 
 
-def duel_cells(duel: Duel) -> list[str]:
+def duel_cells(duel: Duel, unit: str) -> list[str]:
     """One row of the comparison, in the order of ``DUEL_HEADS``."""
-    d = duel.difference
-    interval = "–" if d.low is None or d.high is None else f"{d.low:+.3f} – {d.high:+.3f}"
-    return [duel.algorithm, f"{d.value:+.3f}", interval, f"{duel.p:.3f}", f"{duel.improvement:.2f}", duel.verdict]
+    d, digits = duel.difference, _digits(unit)
+    interval = "–" if d.low is None or d.high is None else f"{d.low:+.{digits}f} – {d.high:+.{digits}f}"
+    return [
+        duel.algorithm,
+        f"{d.value:+.{digits}f}",
+        interval,
+        f"{duel.p:.3f}",
+        f"{duel.improvement:.2f}",
+        duel.verdict,
+    ]
 
 
 def print_table(summary: dict[str, Any], console: Console | None = None) -> None:
@@ -146,7 +161,7 @@ def comparison(rows: list[dict[str, Any]]) -> tuple[str, list[list[str]]] | None
         f"this table; P: chance that a run of {best['algorithm']} loses less. It was chosen here for its regret, which "
         "flatters it a little."
     )
-    return caption, [duel_cells(d) for d in found]
+    return caption, [duel_cells(d, best["regret_unit"]) for d in found]
 
 
 def to_markdown(summary: dict[str, Any]) -> str:
@@ -240,7 +255,9 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, scenario: str, model
                 "caption": "The share of runs that lose less than a given regret: further up is better.",
             }
         )
-        tables.append({"caption": f"{price_caption(reference)}.", "heads": PRICE_HEADS, "rows": [price_cells(p) for p in found]})
+        tables.append(
+            {"caption": f"{price_caption(reference)}.", "heads": PRICE_HEADS, "rows": [price_cells(p) for p in found]}
+        )
     if against:
         tables.append({"caption": against[0], "heads": DUEL_HEADS, "rows": against[1]})
     failures = [f"{f['run']}: {f['error']}" for r in rows for f in r.get("failed", [])]

@@ -33,7 +33,7 @@ from mbrl_split.scenarios import Scenario
 
 Array = NDArray[np.float64]
 
-_BOOTSTRAP_SESSIONS, _BOOTSTRAP_REPLICATES = 256, 100
+_BOOTSTRAP_SESSIONS, _BOOTSTRAP_TURNS, _BOOTSTRAP_REPLICATES = 256, 4, 100  # every fourth turn: neighbours are alike
 
 EXACT = ("optimal", "best-fixed", "myopic", "myopic-with-cost", "random")
 
@@ -280,12 +280,12 @@ class SessionProblem:
         return np.asarray(quality_term(damage @ shares, self.scenario.reward).mean(axis=0))
 
     def _visited(self, policy: Acts, part: int) -> Array:
-        """The queries of the first sessions under a policy, (sessions · turns, d)."""
+        """Queries of the first sessions at some of the turns under a policy, (n, d)."""
         source = self._sources[part]
         source.asked = []
         self._roll(policy, part)
         asked, source.asked = source.asked, None
-        return np.concatenate([x[:_BOOTSTRAP_SESSIONS] for x in asked])
+        return np.concatenate([x[:_BOOTSTRAP_SESSIONS] for x in asked[::_BOOTSTRAP_TURNS]])
 
     def _roll(self, policy: Acts, part: int) -> Array:
         """Mean reward per turn of each session, (n,)."""

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mbrl_split.bench.report import cells, sentence, to_markdown, write_report
-from mbrl_split.bench.results import summarise
+from mbrl_split.bench.results import curves, summarise
 
 
 def run(algorithm: str, seed: int, curve: list[tuple[float, float]], **parts: str | None) -> dict:
@@ -112,9 +112,25 @@ def test_without_a_trusted_headroom_verdicts_are_in_reward_and_know_its_error() 
         ]
         rows = summarise(runs, ORDER)
         text = sentence(rows, reference)
-        assert f"{verdict} the best fixed split, at {regret:.2f} reward a step lost" in text
-        assert "of 0.05 that the best fixed split loses" in text
+        assert f"{verdict} the best fixed split, at {regret:.3f} reward a step lost" in text
+        assert "of 0.050 that the best fixed split loses" in text
         assert rows[0]["converged"] is converged
+
+
+def test_prices_in_reward_where_the_headroom_is_no_unit_but_surely_there(tmp_path: Path) -> None:
+    """A tenth of 0.08 ± 0.01 is 0.008: the second point is the first to hold it. Of 0.02 ± 0.01 there is no price."""
+    for headroom, priced in ((0.08, True), (0.02, False)):
+        reference = {**summary()["references"]["equalised/m"], "headroom": headroom, "regret_unit": "reward"}
+        curve = [(50, 0.009), (70, 0.0079), (100, 0.0061)]
+        runs = [{**run("ppo-mlp", s, curve, agent="ppo", source="mlp"), "reference": reference} for s in range(3)]
+        s = {**summary(), "rows": summarise(runs, ORDER), "references": {"equalised/m": reference}}
+        text = to_markdown(s)
+        assert ("| ppo-mlp | 3 of 3 | 70 | 8 |" in text) is priced
+        assert ("a loss of 0.0080 reward per step, 0.1 of the estimated headroom" in text) is priced
+        assert "| 0.0061 |" in text  # and regrets show what tells them apart
+        if priced:
+            write_report(s, curves(runs), tmp_path / "report.html")
+            assert "regret (reward per step)" in (tmp_path / "figures" / "equalised-m-profile.svg").read_text()
 
 
 def test_a_failed_run_is_a_row_that_says_why(tmp_path: Path) -> None:
