@@ -261,7 +261,7 @@ def page() -> str:
         ["## Methods with 300 true evaluations"],
         [
             "Regret per turn, in reward where the headroom is less than ten of its standard errors wide, else in "
-            "headrooms. The last column divides by the headroom all the same, which on SmolLM2 is known to a seventh."
+            "headrooms. The last column divides by the headroom all the same, however badly it is known (above)."
         ],
         suite_lines(),
         [

@@ -28,7 +28,8 @@ PROTOCOL = (
     "reference window is charged once. Policies are judged on other documents and other channel seeds than they "
     "learnt from; judging is declared, not charged. Regret is the optimum minus what the policy earns, in units of "
     "the contextual headroom (optimum minus the best fixed split): 0 is optimal, 1 is no better than always cutting "
-    "at the best fixed layer. Figures are interquartile means over seeds; intervals are given from ten seeds on."
+    "at the best fixed layer. Where the headroom is less than ten of its standard errors, regret is in reward per "
+    "step. Figures are interquartile means over seeds; intervals are given from ten seeds on."
 )
 
 
