@@ -253,9 +253,9 @@ def page() -> str:
         ["## drive"],
         [
             "Reward per turn; the last two columns are what the myopic policies lose, as shares of the headroom. "
-            "`drive` is the setting that a rule picked on tiny-llama (written in `drive_grid.yaml`), not a typical one. "
-            "Judged with more sessions than the grid affords each setting; where two splits are nearly as good, one "
-            "part of the text chooses another than the other part does, and the headroom moves by about its error."
+            "`drive` is the setting that a rule picked on tiny-llama (written in `drive_grid.yaml`), not a typical "
+            "one. Judged with more sessions than the grid affords each setting; where two splits are nearly as good, "
+            "one part of the text chooses another than the other part does, and the headroom moves by about its error."
         ],
         drive_lines(),
         ["## Methods with 300 true evaluations"],
