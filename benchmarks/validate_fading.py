@@ -1,6 +1,6 @@
 """Does the integral over the fading law agree with fading that is simulated?
 
-    python benchmarks/validate_fading.py [MODEL …] [--tokens 8192] [--store runs/validation.sqlite]
+    python benchmarks/validate_fading.py [MODEL …] [--tokens 4096] [--store runs/validation.sqlite]
 
 A table is measured without fading, and ``TableOracle.expected`` integrates the Nakagami law over it. Here the gain of
 every window is drawn by the live channel, and what the windows then lose is compared with the integral, at
@@ -40,6 +40,7 @@ def compare(model: str, family: str, tokens: int, draws: int, store: Store) -> l
     table = TableOracle.load(model, problem, "judge")
     oracle = PerplexityOracle.load(model, replace(problem, name=f"{problem.name} (simulated)"), part="judge")
     ledger = Ledger(oracle, store)
+    tokens = min(tokens, int(table.table.about["tokens"]))
     columns = table.columns
     names = [column.name for column in columns]
     place = dict(zip(table.table.windows.tolist(), range(len(table.table.windows)), strict=True))
@@ -105,7 +106,7 @@ def markdown(found: list[dict[str, Any]], command: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=["tiny-llama", "tiny-gpt2", "smollm2-135m"])
-    parser.add_argument("--tokens", type=int, default=4096, help="text per point, in the table's first windows")
+    parser.add_argument("--tokens", type=int, default=4096, help="text per point, at most the table's")
     parser.add_argument("--draws", type=int, default=4, help="channel draws per window")
     parser.add_argument("--store", type=Path, default=Path("runs/validation.sqlite"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "landscape")
