@@ -69,6 +69,7 @@ def compare(model: str, family: str, tokens: int, draws: int, store: Store) -> l
                 "m": m,
                 "points": len(X),
                 "windows": len(windows),
+                "draws": draws,
                 "live": float(damage.mean()),
                 "integral": float(table.by_window(X)[:, order].mean()),
                 "difference": float(pooled.mean()),
@@ -80,24 +81,27 @@ def compare(model: str, family: str, tokens: int, draws: int, store: Store) -> l
     return records
 
 
-def markdown(found: list[dict[str, Any]], command: str) -> str:
+def markdown(found: list[dict[str, Any]]) -> str:
     """The comparison as a page."""
     lines = [
         "# Integrated against simulated fading",
         "",
-        f"By `{command}`: mean damage over nine points (three splits, three noises) with gains drawn by the live "
-        "channel, and by the tables' integral over the fading law, on the same text windows. Must hold: within two "
-        "standard errors. The points of one m share their gains and stray together; at m ≤ 1 rare deep fades carry "
-        "much of the mean, so that a sample of gains tends to lie below it.",
+        "By `python benchmarks/validate_fading.py`: mean damage over nine points (three splits, three noises) with "
+        "gains drawn by the live channel, and by the tables' integral over the fading law, on the same text windows. "
+        "Must hold: within two standard errors. All points, and all m, share the random numbers of their gains and "
+        "stray together; at m ≤ 1 "
+        "rare deep fades carry much of the mean, so that a sample of gains tends to lie below it.",
         "",
-        "| model | family | m | simulated | integrated | difference (nats/token) | z | points within their own two |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | family | windows × draws | m | simulated | integrated | difference (nats/token) | z | points within "
+        "their own two |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for one in found:
         for r in one["records"]:
             within = f"{r['points_within_two']} of {r['points']}"
+            size = f"{r['windows']} × {r['draws']}"
             lines.append(
-                f"| {one['model']} | {one['family']} | {r['m']:g} | {r['live']:.4f} | {r['integral']:.4f} "
+                f"| {one['model']} | {one['family']} | {size} | {r['m']:g} | {r['live']:.4f} | {r['integral']:.4f} "
                 f"| {r['difference']:+.4f} ± {r['std_error']:.4f} | {r['z']:+.1f} | {within} |"
             )
     return "\n".join(lines) + "\n"
@@ -128,10 +132,14 @@ def main() -> None:
             print(f"{model}, {family}: " + ", ".join(f"m {r['m']:g}: z {r['z']:+.1f}" for r in records), flush=True)
     if not found:
         raise SystemExit("no table to compare with: benchmarks/measure_tables.sh makes them")
-    command = " ".join(["python benchmarks/validate_fading.py", *args.models])
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "fading.json").write_text(json.dumps({"command": command, "found": found}, indent=1) + "\n")
-    (args.out / "fading.md").write_text(markdown(found, command))
+    file = args.out / "fading.json"
+    now = {(one["model"], one["family"]) for one in found}
+    earlier = json.loads(file.read_text())["found"] if file.is_file() else []
+    found += [one for one in earlier if (one["model"], one["family"]) not in now]
+    found.sort(key=lambda one: (not one["model"].startswith("tiny"), one["model"], one["family"]))
+    file.write_text(json.dumps({"found": found}, indent=1) + "\n")
+    (args.out / "fading.md").write_text(markdown(found))
 
 
 if __name__ == "__main__":
