@@ -21,8 +21,8 @@ class Price:
     Attributes:
         algorithm: The row.
         held: Seeds that did.
-        seeds: Of how many.
-        evaluations: Median over all seeds, one that never held it counting as infinitely many.
+        seeds: Of how many, failed runs included.
+        evaluations: Median over all seeds, one that never held it (or failed) counting as infinitely many.
         seconds: The same of seconds, truth and training.
     """
 
@@ -83,7 +83,7 @@ def prices(rows: Sequence[dict[str, Any]]) -> list[Price]:
     """One for each learner, cheapest first; those that never held it last, in the order of the rows."""
     found = []
     for row in learners(rows):
-        reached = row["reach"]["by_seed"]
+        reached = row["reach"]["by_seed"] + [None] * len(row.get("failed", ()))
         evaluations, seconds = (
             float(np.median([np.inf if r is None else r[name] for r in reached])) for name in ("evaluations", "seconds")
         )

@@ -121,12 +121,12 @@ def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _one_method(axes: Axes, points: pd.DataFrame, label: str, colour: str, marker: str, line: str) -> None:
     # Of several policies at one price the last counts; the axis is logarithmic, so it ends at a thousandth.
-    points = points.groupby(["seed", "true_evaluations"], as_index=False).last()
-    points = points.assign(regret=points["regret"].clip(lower=1e-3))
-    for _, curve in points.groupby("seed"):
+    points = points.assign(regret=points["regret"].clip(lower=1e-3), point=points.groupby("seed").cumcount())
+    for _, curve in points.groupby(["seed", "true_evaluations"], as_index=False).last().groupby("seed"):
         axes.plot(curve["true_evaluations"], curve["regret"], color=colour, lw=0.8, alpha=0.35)
-    # The runs of one method are judged at the same points of their course, so the n-th points belong together.
-    ranked = points.assign(point=points.groupby("seed").cumcount())
-    middle = ranked.groupby("point")[["true_evaluations", "regret"]].median()
+    # The runs of one method are judged at the same points of their course, so the n-th points belong together; what
+    # they have paid by then may differ.
+    middle = points.groupby("point")[["true_evaluations", "regret"]].median()
+    middle = middle.groupby("true_evaluations", as_index=False).last()
     style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4.5, "lw": 2, "ls": line, "label": label}
     axes.plot(middle["true_evaluations"], middle["regret"], **style)

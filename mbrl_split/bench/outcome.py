@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,13 +20,13 @@ def conclude(suite: Suite, out: Path, command: str) -> dict[str, Any]:
     """Gather the finished runs of the suite under ``out``, write the outcome, print the table.
 
     Raises:
-        BadInput: No run is finished yet.
+        BadInput: No run is finished yet, or the table was exchanged between two of them.
     """
     wanted = {cell.folder for cell in suite.cells()}
     runs = [run for run in read_runs(out) if run["folder"] in wanted]
     if not runs:
         raise BadInput(f"no finished run of {suite.path} in {out}")
-    references = {f"{r['spec']['scenario']}/{r['spec']['model']}": r["reference"] for r in runs if "reference" in r}
+    references = _references(runs)
     rows = summarise(runs, [a.algorithm for a in suite.data.algorithms])
     summary = {
         "suite": suite.data.name,
@@ -45,6 +46,21 @@ def conclude(suite: Suite, out: Path, command: str) -> dict[str, Any]:
         write_report(summary, points, out / "report.html")
         print_table(summary)
     return summary
+
+
+def _references(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What each problem's runs were judged by; a regret of one judge and a regret of another are not averaged."""
+    found: dict[str, dict[str, Any]] = {}
+    for run in (r for r in runs if "reference" in r):
+        name, reference = f"{run['spec']['scenario']}/{run['spec']['model']}", run["reference"]
+        first = found.setdefault(name, reference)
+        same = math.isclose(first["optimal"], reference["optimal"], rel_tol=1e-6, abs_tol=1e-9)
+        if not same or first["regret_unit"] != reference["regret_unit"]:
+            raise BadInput(
+                f"runs of {name} were judged on different tables (optimum {first['optimal']:.6g} and "
+                f"{reference['optimal']:.6g}); remove the older ones, for instance {run['folder']}"
+            )
+    return found
 
 
 def _versions() -> dict[str, str]:

@@ -46,12 +46,13 @@ def cells(row: dict[str, Any]) -> list[str]:
     """One row of the table as text, in the order of ``HEADS``."""
     if "regret" not in row:
         return [row["algorithm"], "failed", "", "", "", "", ""]
+    failed = f" ({len(row['failed'])} of {row['seeds']} failed)" if row.get("failed") else ""
     several = row["seeds"] > 1 and row["true_evaluations"] > 0
     digits = _digits(row["regret_unit"])
     ends = [f"{end:z.{digits}f}" for end in row["regret_ci"] or ()]
     mark = "" if row["converged"] else " (not converged)"
     return [
-        row["algorithm"] + mark,
+        row["algorithm"] + mark + failed,
         f"{row['regret']:z.{digits}f}",
         " – ".join(ends) if ends and several else "–",
         f"{row['regret_worst']:z.{digits}f}" if several else "–",
@@ -75,7 +76,8 @@ def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
     z = "z.2f" if normalised else "z.3f"
     parts = []
     if best is not None:
-        verdict = "beats" if best["regret"] < fixed - blur else "does not beat"
+        most = best["regret"] if best["regret_ci"] is None else best["regret_ci"][1]
+        verdict = "beats" if most < fixed - blur else "does not beat"
         way = "Planning" if best["kind"] == "planning" else "RL"
         parts.append(
             f"{way} on a surrogate ({best['algorithm']}) {verdict} the best fixed split, at {best['regret']:{z}} "
@@ -90,16 +92,23 @@ def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
             )
         if plain := [r for r in learners(rows) if without_rl(r)]:
             rival = min(plain, key=lambda r: r["regret"])
-            gap = best["regret"] - rival["regret"]
-            relation = "ties" if abs(gap) < max(0.02 * fixed, blur) else "beats" if gap > 0 else "trails"
+            close = abs(best["regret"] - rival["regret"]) < max(0.02 * fixed, blur)
+            relation = "ties it" if close else _relation(rows, best, rival)
             parts.append(
-                f"without any RL, {rival['algorithm']} {relation} it at {rival['regret']:{z}} with "
+                f"without any RL, {rival['algorithm']} {relation} at {rival['regret']:{z}} with "
                 f"{rival['true_evaluations']:,.0f}"
             )
     text = "; ".join(parts) or "No agent learns by trial here"
     if not normalised:
         text += f" (of {fixed:{z}} that the best fixed split loses; the headroom is not ten standard errors wide)"
     return text + "."
+
+
+def _relation(rows: list[dict[str, Any]], best: dict[str, Any], rival: dict[str, Any]) -> str:
+    """How the rival stands to the best row, by the same test as the table of differences."""
+    verdict = next((d.verdict for d in duels(rows, best) if d.algorithm == rival["algorithm"]), "too few seeds")
+    words = {"better": "trails it", "worse": "beats it", "tie": "ties it"}
+    return words.get(verdict, "is not told apart from it (too few seeds)")
 
 
 def price_caption(reference: dict[str, Any]) -> str:
@@ -280,16 +289,17 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, scenario: str, model
 
 
 def _group(summary: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
-    regrets = row.get("regret_by_seed", [])
-    runs = [
-        {
-            "folder": folder,
-            "seed": folder.rsplit("-", 2)[1].removeprefix("s"),
-            "regret": f"{regrets[i]:.4f}" if i < len(regrets) else "failed",
-            "truth": f"{row['true_evaluations']:,.0f}" if "true_evaluations" in row else "–",
-        }
-        for i, folder in enumerate(row["runs"])
-    ]
+    by_seed = {
+        str(seed): (f"{regret:.4f}", f"{paid:,.0f}")
+        for seed, regret, paid in zip(
+            row.get("regret_seeds", ()), row.get("regret_by_seed", ()), row.get("truths_by_seed", ()), strict=True
+        )
+    }
+    runs = []
+    for folder in row["runs"]:
+        seed = folder.rsplit("-", 2)[1].removeprefix("s")
+        regret, truth = by_seed.get(seed, ("failed", "–"))
+        runs.append({"folder": folder, "seed": seed, "regret": regret, "truth": truth})
     shown = {k: row[k] for k in ("agent", "source", "schedule", "acquisition", "baseline", "budget")}
     return {
         "anchor": _anchor(row),

@@ -92,6 +92,7 @@ def _row(key: tuple[str, str, str], runs: list[dict[str, Any]]) -> dict[str, Any
         "regret_worst": float(regret.max()),
         "regret_by_seed": regret.tolist(),
         "regret_seeds": [r["spec"]["seed"] for r in good],
+        "truths_by_seed": [p["true_evaluations"] for p in last],
         "converged": bool(np.median([_converged(r["curve"], fixed, blur) for r in good]) > 0.5),
         "reach": {"regret": REACH * fixed, "by_seed": [_reach(r["curve"], REACH * fixed) for r in good]},
     }

@@ -3,10 +3,15 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from mbrl_split.bench.report import cells, sentence, to_markdown, write_report
+from mbrl_split import BadInput
+from mbrl_split.bench.comparison import prices
+from mbrl_split.bench.figures import _one_method
+from mbrl_split.bench.outcome import _references
+from mbrl_split.bench.report import _group, cells, sentence, to_markdown, write_report
 from mbrl_split.bench.results import curves, summarise
 
 
@@ -140,6 +145,63 @@ def test_a_failed_run_is_a_row_that_says_why(tmp_path: Path) -> None:
     assert row["failed"] == [{"run": failed["folder"], "error": "BadInput: no luck"}]
     write_report(s, points(), tmp_path / "report.html")
     assert "no luck" in (tmp_path / "report.html").read_text()
+
+
+def test_a_failed_seed_moves_no_other_seeds_figures(tmp_path: Path) -> None:
+    failed = {**run("ppo-mlp", 0, [], agent="ppo", source="mlp"), "status": "failed", "error": "no luck"}
+    good = [run("ppo-mlp", s, [(100 + 10 * s, s / 10)], agent="ppo", source="mlp") for s in (1, 2)]
+    row = summarise([failed, *good], ORDER)[0]
+    runs = _group({"command": ""}, row)["runs"]
+    assert [(r["seed"], r["regret"], r["truth"]) for r in runs] == [
+        ("0", "failed", "–"),
+        ("1", "0.1000", "110"),
+        ("2", "0.2000", "120"),
+    ]
+    assert cells(row)[0].endswith("(1 of 3 failed)")
+    assert [(p.held, p.seeds) for p in prices([row])] == [(1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "gap", "words"),
+    [(10, 0.1, "trails it"), (10, -0.1, "beats it"), (3, 0.1, "too few seeds"), (10, 0.0, "ties it")],
+)
+def test_the_sentence_says_no_more_than_the_test_of_the_table_beneath(seeds: int, gap: float, words: str) -> None:
+    """The rival loses ``gap`` more on every seed, or, without a gap, .3 more or .2 less by turns: far and not told."""
+    runs = [run("ppo-mlp", s, [(100, 0.3)], agent="ppo", source="mlp") for s in range(seeds)]
+    extra = [gap or (0.3, -0.2)[s % 2] for s in range(seeds)]
+    runs += [run("argmax-mlp", s, [(100, 0.3 + extra[s])], agent="argmax", source="mlp") for s in range(seeds)]
+    assert f"argmax-mlp {words}" in sentence(summarise(runs, ORDER), RUNS[0]["reference"]).replace(
+        "is not told apart from it (too few seeds)", "too few seeds"
+    )
+
+
+def test_the_bold_curve_belongs_to_all_seeds_at_every_point() -> None:
+    """Three seeds judged four times, refreshed at other times: the median never runs backwards or ends on one seed."""
+    courses = {0: [(30, 0.9), (40, 0.9), (50, 0.8), (60, 0.8)], 1: [(60, 0.2), (60, 0.1), (60, 0.05), (60, 0.02)]}
+    courses[2] = courses[1]
+    table = pd.DataFrame(
+        [
+            {"seed": s, "true_evaluations": e, "regret": r, "algorithm": "a"}
+            for s, curve in courses.items()
+            for e, r in curve
+        ]
+    )
+    axes = plt.figure().subplots()
+    _one_method(axes, table, "a", "k", "o", "-")
+    bold = axes.lines[-1]
+    assert bold.get_xdata().tolist() == [60]
+    assert bold.get_ydata().tolist() == [0.02]
+    plt.close()
+
+
+def test_runs_judged_on_two_tables_are_not_averaged() -> None:
+    first, second = run("ppo-mlp", 0, [(9, 0.1)]), run("ppo-mlp", 1, [(9, 0.1)])
+    first["reference"] = {**first["reference"], "optimal": 0.5}
+    second["reference"] = {**second["reference"], "optimal": 0.5 + 1e-9}
+    assert _references([first, second]) == {"equalised/m": first["reference"]}
+    second["reference"]["optimal"] = 0.51
+    with pytest.raises(BadInput, match="different tables"):
+        _references([first, second])
 
 
 def points() -> pd.DataFrame:

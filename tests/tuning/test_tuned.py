@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -18,6 +19,7 @@ from mbrl_split.bench import load_suite, run_cell
 from mbrl_split.bench.tuned import RowRunner, tune
 from mbrl_split.cli import main
 from mbrl_split.tuning import Instance, load_tune, outcomes_of, stored_study, tune_data
+from mbrl_split.tuning.confirm import Candidate, pick
 
 TASK = {
     "name": "quick",
@@ -142,6 +144,15 @@ def _complete(folder: Path) -> dict[int, tuple]:
         return {}
     trials = [] if study is None else study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     return {t.number: (t.user_attrs["place"], t.params, t.values) for t in trials}
+
+
+def test_what_is_kept_obeys_the_constraint_in_its_confirmation() -> None:
+    data = tune_data(TASK | {"objectives": ["regret"]})
+    dear = Candidate(0, {}, [0.1], [[0.1]], 130.0, 130.0, 1.0, "headroom")
+    cheap = Candidate(1, {}, [0.1], [[0.2]], 50.0, 50.0, 1.0, "headroom")
+    assert pick([dear, cheap], data) is dear
+    assert pick([dear, cheap], replace(data, max_evaluations=100)) is cheap
+    assert pick([dear], replace(data, max_evaluations=100)) is dear
 
 
 def test_the_committed_task_is_valid() -> None:
