@@ -21,7 +21,7 @@ import yaml
 
 from mbrl_split import scenario
 from mbrl_split.evaluation import SessionProblem
-from mbrl_split.oracles import TableOracle
+from mbrl_split.oracles import TableOracle, table_path
 
 GRID = Path(__file__).with_suffix(".yaml")
 JUDGE_SEED = 977
@@ -103,10 +103,18 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / f"{args.model}.json"
     rows: list[dict[str, Any]] = []
-    about = {"model": args.model, "contexts": args.contexts, "replicates": args.replicates, "grid": grid}
+    table = json.loads(table_path(args.model, "equalised", "judge").with_suffix(".json").read_text(encoding="utf-8"))
+    # Settings that were judged by another table, or otherwise, are judged again.
+    about = {
+        "model": args.model,
+        "table": table["sha256"],
+        "contexts": args.contexts,
+        "replicates": args.replicates,
+        "grid": grid,
+    }
     if path.is_file():
         old = json.loads(path.read_text(encoding="utf-8"))
-        rows = old["rows"] if all(old[key] == value for key, value in about.items()) else []
+        rows = old["rows"] if all(old.get(key) == value for key, value in about.items()) else []
     wanted = settings(grid)[: args.only]
     done = {json.dumps(row["setting"], sort_keys=True) for row in rows}
     for number, overrides in enumerate(wanted, start=1):

@@ -159,24 +159,27 @@ def main() -> None:
     plans = rolled_out(s, TableOracle.load(args.model, s, half="judge"), args.sessions, args.turns)
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / f"live-{args.model}.jsonl"
-    done: dict[int, dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
     if path.is_file():
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            if row["number"] < len(plans) and row["splits"] == plans[row["number"]]["splits"]:
-                done[row["number"]] = row
+            rows.append(row)
     model = SplitModel.load(args.model)
     texts = documents(s.text, "judge")
     window = s.dynamics.prompt_tokens + s.dynamics.answer_tokens
     need = start + args.turns * window + 1
     tokens = [torch.tensor(model.tokenizer(text)["input_ids"]) for text in texts]
     places = [(d, i) for d, t in enumerate(tokens) for i in range(0, len(t) - need, need)]
+    done: dict[int, dict[str, Any]] = {}
     for number, plan in enumerate(plans):
-        if number in done:
-            continue
         document, begin = places[number * len(places) // len(plans)]
+        # A session of before is kept if it was the same one: its text, what ran before it, its turns.
+        session = {"number": number, "document": document, "begin": begin, "start": start}
+        if kept := [row for row in rows if {**session, "splits": plan["splits"]}.items() <= row.items()]:
+            done[number] = kept[-1]
+            continue
         ids = tokens[document][begin : begin + need]
-        row = {"number": number, "document": document, **plan, **live(model, s, ids, plan, number, start)}
+        row = {**session, **plan, **live(model, s, ids, plan, number, start)}
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         done[number] = row

@@ -95,7 +95,7 @@ def problems(model: str, contexts: int) -> dict[float, DecisionProblem]:
     return found
 
 
-def run(model: str, name: str, seed: int, judged: dict[float, DecisionProblem]) -> dict:
+def run(model: str, name: str, seed: int, judged: dict[float, DecisionProblem], contexts: int) -> dict:
     """One run: regrets (reward) at the end of every chunk, and what was paid when."""
     schedule, memory = SCHEDULES[name]
     rng = np.random.default_rng([seed, 17])
@@ -136,10 +136,17 @@ def run(model: str, name: str, seed: int, judged: dict[float, DecisionProblem]) 
         paid.append(now.true_evaluations)
     after = [r for k, r in enumerate(regrets) if (k + 1) * CHUNK >= change]
     return {
-        "model": model, "schedule": name, "seed": seed, "change": change, "regret": float(np.mean(regrets)),
+        "model": model, "schedule": name, "seed": seed, "settings": settings(name, contexts), "change": change,
+        "regret": float(np.mean(regrets)),
         "after": float(np.mean(after)), "final": regrets[-1], "true_evaluations": ledger.spent,
         "refreshes": trainer.refreshes, "regrets": regrets, "paid": paid,
     }  # fmt: skip
+
+
+def settings(name: str, contexts: int) -> str:
+    """What a run's outcome depends on besides model, schedule and seed; a run with other settings is run again."""
+    schedule, memory = SCHEDULES[name]
+    return f"{schedule}, memory {memory}; {STEPS} steps by {CHUNK}, {BUDGET} paid, {INITIAL} first; {contexts} contexts"
 
 
 COLUMNS = ("schedule", "regret over the run", "95 % interval", "worst seed", "after the change", "at the end", "paid")
@@ -179,12 +186,13 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     log = args.out / "drift.jsonl"
     done = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    done = [r for r in done if r.get("settings") == settings(r["schedule"], args.contexts)]
     judged = problems(args.model, args.contexts)
     for seed in range(args.seeds):
         for name in SCHEDULES:
             if any((r["model"], r["schedule"], r["seed"]) == (args.model, name, seed) for r in done):
                 continue
-            done.append(run(args.model, name, seed, judged))
+            done.append(run(args.model, name, seed, judged, args.contexts))
             with log.open("a") as file:
                 file.write(json.dumps(done[-1]) + "\n")
             print(f"{name} {seed}: {done[-1]['regret']:.3f} with {done[-1]['true_evaluations']:.4g}", flush=True)
