@@ -103,3 +103,7 @@ class Agent(ABC):
     @abstractmethod
     def load(cls, path: str | PathLike[str], *, device: str = "cpu") -> Self:
         """Read what :meth:`save` wrote."""
+
+    def reload(self, path: str | PathLike[str]) -> Self:
+        """:meth:`load`, with whatever this agent was given that :meth:`save` does not write."""
+        return self.load(path, device=self.device)

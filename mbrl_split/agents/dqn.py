@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from os import PathLike
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
@@ -20,7 +21,7 @@ from mbrl_split.agents.presets import preset
 from mbrl_split.agents.q_network import QNetwork
 from mbrl_split.agents.replay import Relabel, Replay
 from mbrl_split.agents.schedules import Linear, Schedule
-from mbrl_split.agents.vector import Stream
+from mbrl_split.agents.vector import Stream, seen_through
 
 Array = NDArray[Any]
 
@@ -101,7 +102,8 @@ class DQN(Learner):
 
     Attributes:
         relabel: (obs (n, d), actions (n,) from 0, next_obs (n, d)) → rewards (n,) by the present source. Taken from the
-            environment's method ``relabel`` at :meth:`start` if it has one and none was set.
+            environment's method ``relabel`` at :meth:`start` if it has one and none was set; not from under wrappers
+            that may change observations or rewards.
 
     Example:
         >>> import gymnasium as gym
@@ -154,6 +156,11 @@ class DQN(Learner):
         if (self.relabel is None or version == 0) and self._replay is not None:
             self._replay.clear()
 
+    def reload(self, path: str | PathLike[str]) -> Self:
+        agent = super().reload(path)
+        agent.relabel = self.relabel
+        return agent
+
     def _begin(self, stream: Stream) -> None:
         if self._replay is not None and self._replay.num_envs == stream.num_envs:
             self._replay.cut()
@@ -163,7 +170,7 @@ class DQN(Learner):
     def _enter(self, stream: Stream, restart: bool) -> None:
         super()._enter(stream, restart)
         if self.relabel is None:
-            self.relabel = getattr(getattr(stream.env, "unwrapped", None), "relabel", None)
+            self.relabel = getattr(seen_through(stream.env), "relabel", None)
 
     def _choose(self, rows: Array, mask: Array | None, deterministic: bool, rng: np.random.Generator) -> Array:
         greedy = categorical.best(self.network(rows), mask)
@@ -191,7 +198,7 @@ class DQN(Learner):
         before = self.num_steps
         step = self._advance(stream, actions)
         if self._encoding.scaler is not None:  # else the rows need not even be picked
-            self._encoding.update(step.next_obs[step.live])
+            self._encoding.update(obs[step.live])
         replay.add(obs, actions, step, self.source_version)
         self._steps_since_update += 1
         self._collected_since_update += self.num_steps - before

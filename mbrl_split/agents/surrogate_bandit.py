@@ -217,6 +217,10 @@ class SurrogateBandit(Bandit):
             agent.surrogate = surrogate
         return agent
 
+    def reload(self, path: str | PathLike[str]) -> Self:
+        given = {"surrogate": self.surrogate, "features": self.features, "reward": self.reward}
+        return self.load(path, device=self.device, **given)
+
     def _state(self) -> dict[str, Any]:
         return {
             **super()._state(),

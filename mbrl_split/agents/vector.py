@@ -7,7 +7,8 @@ has already begun the next episode, and marks dead transitions (the reset step o
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,14 @@ Info = dict[str, Any]
 
 # Wrappers without a state of their own: the state of the environment inside is the whole state.
 STATELESS = (gym.wrappers.OrderEnforcing, gym.wrappers.PassiveEnvChecker)
+
+# Wrappers that hand on observations and rewards as they are.
+TRANSPARENT = (
+    *STATELESS,
+    gym.wrappers.TimeLimit,
+    gym.wrappers.RecordEpisodeStatistics,
+    gym.wrappers.vector.RecordEpisodeStatistics,
+)
 
 
 @dataclass(slots=True)
@@ -74,7 +83,7 @@ class Stream(ABC):
     """Transitions of ``num_envs`` sub-environments, with everything needed to continue them exactly.
 
     If the environment offers ``state_dict()`` and ``load_state_dict()``, its state is saved with the agent. Otherwise
-    the actions since the last seeded reset are recorded and replayed.
+    the actions since the last seeded reset are recorded and replayed; the source of a costly reward is not asked again.
     """
 
     def __init__(self, env: Any, num_envs: int, observation_space: Any, action_space: Any) -> None:
@@ -113,9 +122,9 @@ class Stream(ABC):
         Raises:
             BadInput: The environment returned arrays of the wrong shape.
         """
-        if not self._stateful:
-            self._log.append(actions.astype(np.int32))
         raw = self._step(actions + self._start if self._start else actions)
+        if not self._stateful:  # and the step was taken: a spent budget may have refused it
+            self._log.append(actions.astype(np.int32))
         obs = self._observations.rows(raw.obs)
         next_obs, next_mask = obs, raw.mask
         if raw.final is not None:
@@ -177,9 +186,10 @@ class Stream(ABC):
             self._seed, self.obs, self.mask = state["seed"], state["obs"], state["mask"]
             self._resetting = state["resetting"]
             return
-        self.reset(state["seed"])
-        for actions in state["actions"]:
-            self.step(np.asarray(actions, dtype=np.int64))
+        with _unpaid(self._parts()):
+            self.reset(state["seed"])
+            for actions in state["actions"]:
+                self.step(np.asarray(actions, dtype=np.int64))
         if not np.array_equal(self.obs, state["obs"], equal_nan=True):
             raise Refused("the environment does not retrace its recorded steps, so an exact continuation is impossible")
 
@@ -261,8 +271,8 @@ class _Vector(Stream):
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         super().__init__(env, env.num_envs, env.single_observation_space, env.single_action_space)
         self._has_masks = hasattr(env, "action_masks")
-        parts: list[Any] = getattr(env.unwrapped, "envs", [])
-        self._calls_masks = bool(parts) and parts[0].has_wrapper_attr("action_masks")
+        call = getattr(env.unwrapped, "call", None)  # reaches sub-environments in other processes as well
+        self._calls_masks = call is not None and all(call("has_wrapper_attr", "action_masks"))
 
     def _parts(self) -> list[Any]:
         return [self.env]
@@ -351,6 +361,13 @@ _VECTOR_STREAMS: dict[AutoresetMode, Callable[[VectorEnv[Any, Any, Any]], Stream
 }
 
 
+def seen_through(env: Any) -> Any:
+    """The environment under the wrappers that hand on observations and rewards as they are."""
+    while isinstance(env, TRANSPARENT):
+        env = env.env
+    return env
+
+
 def _stateful_layer(env: Any) -> Any | None:
     """The outermost layer of a wrapped environment that gives its whole state, or None."""
     while True:
@@ -359,6 +376,40 @@ def _stateful_layer(env: Any) -> Any | None:
         if not isinstance(env, STATELESS):
             return None
         env = env.env
+
+
+class _Zeros:
+    """A source whose answers nobody looks at."""
+
+    version = 0
+
+    def __init__(self, columns: Any) -> None:
+        self.columns = columns
+
+    def answer(self, X: Any, *, seeds: Any) -> Array:
+        return np.zeros(len(X))
+
+
+def _costly_rewards(env: Any) -> list[Any]:
+    """The wrappers in an environment whose source answers the reward alone, which steers nothing."""
+    env = seen_through(env)
+    if isinstance(env, gym.Wrapper | gym.vector.VectorWrapper):
+        return [env] if hasattr(env, "set_source") else []
+    return [layer for inner in getattr(env, "envs", []) for layer in _costly_rewards(inner)]
+
+
+@contextmanager
+def _unpaid(parts: list[Any]) -> Iterator[None]:
+    """Meanwhile the environments' rewards are zeros instead of paid for."""
+    layers = [layer for part in parts for layer in _costly_rewards(part)]
+    sources = [layer.source for layer in layers]
+    try:
+        for layer in layers:
+            layer.set_source(_Zeros(layer.columns))
+        yield
+    finally:
+        for layer, source in zip(layers, sources, strict=True):
+            layer.set_source(source)
 
 
 def _as_if_reset(env: Any) -> None:

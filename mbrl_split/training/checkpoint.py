@@ -43,12 +43,15 @@ class Checkpoints:
         """Write a checkpoint, point to it, and drop the older ones.
 
         Args:
-            name: Of the new checkpoint; differs from that of the last one.
+            name: Of the new checkpoint; another one is made up if the last has it.
             state: Plain data, for ``state.json``.
             write_parts: Given a folder, writes into it whatever saves itself (the agent, the surrogate).
         """
         if self.folder is None:
             return
+        last = self.latest()
+        if last is not None and last.name == name:  # which stays whole until LATEST points elsewhere
+            name = f"{name}-again"
         partial, final = self.folder / f".partial-{name}", self.folder / name
         for leftover in (partial, final):  # of a run that was killed here
             shutil.rmtree(leftover, ignore_errors=True)

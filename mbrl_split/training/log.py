@@ -53,7 +53,8 @@ class RunLogger:
     """Writes ``metrics.jsonl`` (one record a line) and, where TensorBoard is installed, ``tb/``.
 
     Args:
-        folder: Made if it is not there; a log that is there is continued.
+        folder: Made if it is not there. Of a log that is there, a trainer that resumes keeps what precedes its
+            checkpoint, one that begins keeps nothing; without a trainer, records are added at the end.
         tensorboard: False writes JSON lines only.
 
     Raises:
@@ -96,8 +97,8 @@ class RunLogger:
         return self._file.tell()
 
     def rewind(self, position: int, step: int) -> None:
-        self._file.truncate(position)
-        self._file.seek(position)
+        self._file.truncate(min(position, self._file.seek(0, os.SEEK_END)))  # a run may resume into a new folder
+        self._file.seek(0, os.SEEK_END)
         self._close_board()
         self._writer = self._board(purge_step=step + 1)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.agents import Agent
+from mbrl_split.agents.vector import seen_through
 from mbrl_split.columns import check_rows
 from mbrl_split.envs import SurrogateSource
 from mbrl_split.errors import BadInput, BudgetExhausted
@@ -182,7 +183,7 @@ class ModelBasedTrainer:
     # ---- the loop -----------------------------------------------------------------------------------------------
 
     def run(self, *, resume: bool = True) -> Agent:
-        """Train to the end (from the newest checkpoint, if there is one) and return the agent."""
+        """Train to the end (from the newest checkpoint, or where the last call stopped) and return the agent."""
         with progress(self.total_steps, self.show_progress) as report:
             for now in self.chunks(resume=resume):
                 report(now.step, f"{now.true_evaluations:g} true evaluations, surrogate {now.source_version}")
@@ -195,9 +196,9 @@ class ModelBasedTrainer:
             BudgetExhausted: The budget does not allow a single row to begin with.
         """
         costly(self.env).set_source(self.visited)
-        if not (resume and self._restore()):
+        if not (resume and self._restore()) and self.learnt == 0:
             self._begin()
-        relabel = getattr(costly(self.env), "relabel", None)
+        relabel = getattr(seen_through(self.env), "relabel", None)
         if relabel is not None and hasattr(self.agent, "relabel"):
             # Past the memory of what was visited: a replayed transition is no new visit.
             self.agent.relabel = partial(relabel, source=self.source)
@@ -227,6 +228,9 @@ class ModelBasedTrainer:
         if self._pay(X, "initial") is None:
             raise BudgetExhausted(f"the budget of {self.ledger.budget:g} true evaluations allows no row to begin with")
         self._learn(refit=True)
+        # The agent may come with the rewards of another source, whose version may be the same number: 0 clears them.
+        self.agent.on_source_changed(0)
+        self.agent.on_source_changed(self.source.version)
 
     def _ask_schedule(self) -> None:
         """Ask whether to pay; an audit is measured at once, and the schedule asked again."""
@@ -407,8 +411,11 @@ class ModelBasedTrainer:
         for name, value in self._settings.items():
             if state["settings"].get(name) != value:
                 raise BadInput(f"{folder} is of another run: {name} was {state['settings'].get(name)}, is {value}")
-        self.agent = type(self.agent).load(folder / "agent")
+        shared = getattr(self.agent, "surrogate", None) is self.surrogate  # by a SurrogateBandit, for instance
+        self.agent = self.agent.reload(folder / "agent")
         self.surrogate = type(self.surrogate).load(folder / "surrogate")
+        if shared:
+            self.agent.surrogate = self.surrogate  # type: ignore[attr-defined]
         self.source.replace(self.surrogate)
         self.source.version = state["version"]
         take_hold(self.agent, self.env)

@@ -66,10 +66,16 @@ class TruthTrainer:
         self.logger: Logger = logger or NullLogger()
         self.checkpoints = Checkpoints(checkpoint_dir)
         self.show_progress = show_progress
-        self.step, self.finished = 0, False
+        self.step = 0
+        self._left = -1.0  # true evaluations that were left, too few for a step, when the budget ended the run
+
+    @property
+    def finished(self) -> bool:
+        """All steps are taken, or the budget has ended the run and was not raised since."""
+        return self.step >= self.total_steps or self.ledger.remaining <= self._left
 
     def run(self, *, resume: bool = True) -> Agent:
-        """Train to the end (from the newest checkpoint, if there is one) and return the agent."""
+        """Train to the end (from the newest checkpoint, or where the last call stopped) and return the agent."""
         with progress(self.total_steps, self.show_progress) as report:
             for now in self.chunks(resume=resume):
                 report(now.step, f"{now.true_evaluations:g} true evaluations")
@@ -78,20 +84,22 @@ class TruthTrainer:
     def chunks(self, *, resume: bool = True) -> Iterator[Snapshot]:
         """Train chunk by chunk; look at the agent between two of them."""
         costly(self.env).set_source(OracleSource(self.ledger))
-        if not (resume and self._restore()):
+        if not (resume and self._restore()) and self.step == 0 and not self.finished:
             self.logger.rewind(0, 0)
+            self.agent.on_source_changed(0)  # it may come with the rewards of another source
         while not self.finished:
-            border = self.step + self.chunk_steps
+            self._left = -1.0
+            border, before = self.step + self.chunk_steps, getattr(self.agent, "num_steps", 0)
             try:
                 self.step = learn_chunk(
                     self.agent, self.env, self.step, border, self.total_steps, self.logger, source="true"
                 )
-                self.finished = self.step >= self.total_steps
             except BudgetExhausted as error:
                 # The step was not taken; whatever was collected since the last update is not learnt from.
-                self.step = min(int(getattr(self.agent, "num_steps", self.step)), self.total_steps)
+                taken = getattr(self.agent, "num_steps", 0) - before  # an agent may come with steps of its own
+                self.step = min(self.step + taken, self.total_steps)
                 self.logger.log("end", self.step, reason=str(error), spent=self.ledger.spent)
-                self.finished = True
+                self._left = self.ledger.remaining
             self._checkpoint()
             yield Snapshot(self.step, self.ledger.spent, 0, self.finished)
 
@@ -101,7 +109,7 @@ class TruthTrainer:
         state = {
             "step": self.step,
             "total_steps": self.total_steps,
-            "finished": self.finished,
+            "left": self._left,
             "ledger": self.ledger.state_dict(),
             "log": self.logger.position(),
         }
@@ -114,10 +122,10 @@ class TruthTrainer:
         state = self.checkpoints.read(folder)
         if state["total_steps"] != self.total_steps:
             raise BadInput(f"{folder} is of a run of {state['total_steps']} steps, not {self.total_steps}")
-        self.agent = type(self.agent).load(folder / "agent")
+        self.agent = self.agent.reload(folder / "agent")
         take_hold(self.agent, self.env)
         self.ledger.load_state_dict(state["ledger"])
-        self.step, self.finished = state["step"], state["finished"]
+        self.step, self._left = state["step"], state.get("left", -1.0)
         self.logger.rewind(state["log"], self.step)
         return True
 

@@ -1,11 +1,17 @@
 """PPO and DQN on the library's own environment: exact resumption without a single further question to the source."""
 
+from functools import partial
+
 import gymnasium as gym
 import numpy as np
 import pytest
 
 from mbrl_split import scenario
 from mbrl_split.agents import DQN, PPO, LinUCB
+from mbrl_split.columns import Column
+from mbrl_split.envs import CostlyReward, OracleSource
+from mbrl_split.errors import BudgetExhausted
+from mbrl_split.oracles import FunctionOracle, Ledger
 
 
 class ClosedForm:
@@ -56,3 +62,55 @@ def test_exact_resumption_asks_nothing_twice(make, kind, config, tmp_path):
     resumed.learn(make(again), 60)
     assert resumed.history == straight.history
     assert again.asked == source.asked / 2
+
+
+QUERY = [Column(name, "1", -50, 50) for name in ("x", "v", "angle", "turn", "action")]
+
+
+def pole(source):
+    return CostlyReward(gym.make("CartPole-v1"), source)
+
+
+COSTLY = {
+    "single": pole,
+    "list": lambda source: [pole(source), pole(source)],
+    "inside": lambda source: gym.vector.SyncVectorEnv([partial(pole, source)] * 2),
+    "outside": lambda source: CostlyReward(gym.make_vec("CartPole-v1", 2, vectorization_mode="sync"), source),
+    "statistics": lambda source: gym.wrappers.RecordEpisodeStatistics(pole(source)),
+}
+
+
+def paying(budget=None):
+    return OracleSource(Ledger(FunctionOracle(lambda X: X[:, 2], QUERY), budget=budget))
+
+
+def poles_agent():
+    env = pole(paying())
+    return PPO(env.observation_space, env.action_space, seed=0, n_steps=10, batch_size=10)
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_what_is_replayed_is_not_paid_again(name, tmp_path):
+    """CartPole does not give its state: the recorded actions are taken again."""
+    make, source = COSTLY[name], paying()
+    straight = poles_agent()
+    straight.learn(make(source), 200)
+    first, again = poles_agent(), paying()
+    first.learn(make(again), 100)
+    first.save(tmp_path)
+    resumed = PPO.load(tmp_path)
+    resumed.learn(make(again), 100)
+    assert resumed.history == straight.history
+    assert again.ledger.state_dict() == source.ledger.state_dict()
+
+
+def test_a_step_that_the_budget_refused_is_not_replayed(tmp_path):
+    source = paying(budget=55)
+    agent = poles_agent()
+    with pytest.raises(BudgetExhausted):
+        agent.learn(pole(source), 100)
+    agent.save(tmp_path)
+    resumed = PPO.load(tmp_path)
+    source.ledger.budget = 100
+    resumed.learn(pole(source), 45)
+    assert (resumed.num_steps, source.ledger.spent) == (100, 100)

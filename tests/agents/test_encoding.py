@@ -36,6 +36,30 @@ def test_raw_components_alone_are_standardised() -> None:
     assert np.array_equal(encoding(x)[:, 2:], Encoding(BOX, 2, normalise=False, hats=3)(x)[:, 2:])
 
 
+def test_statistics_of_dqn_are_of_the_observations_acted_on() -> None:
+    """Of contexts 1, 2, 3, … in episodes of one step, not of the zeros that end them."""
+
+    class Contexts(gym.Env):
+        observation_space = gym.spaces.Box(0, 1000, (1,), np.float32)
+        action_space = gym.spaces.Discrete(2)
+        count = 0
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.count += 1
+            return np.array([self.count], np.float32), {}
+
+        def step(self, action):
+            return np.zeros(1, np.float32), 0.0, True, False, {}
+
+    agent = DQN(Contexts.observation_space, Contexts.action_space, seed=0, normalize_observations=True)
+    agent.start(Contexts())
+    agent.collect(49)
+    seen = np.arange(1, 50)
+    moments = agent._encoding.scaler.moments
+    np.testing.assert_allclose([moments.mean[0], moments.var[0]], [seen.mean(), seen.var()])
+
+
 @pytest.mark.parametrize("hats", [1, -2])
 def test_hats_span_the_bounds(hats: int) -> None:
     with pytest.raises(BadInput, match="at least 2"):

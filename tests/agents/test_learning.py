@@ -227,7 +227,7 @@ def test_a_full_rollout_asks_for_an_update():
     assert agent.update() == {}
 
 
-def test_a_changed_source_drops_the_rollout_or_relabels():
+def test_a_changed_source_drops_the_rollout_or_relabels(tmp_path):
     env = Corridor()
     ppo = PPO(env.observation_space, env.action_space, seed=0, n_steps=8)
     ppo.start(env)
@@ -244,6 +244,8 @@ def test_a_changed_source_drops_the_rollout_or_relabels():
     assert (reward[:30][version[:30] == 1] == 50).all()
     assert (version[:30] == 1).sum() > 20
     assert set(reward[30:]) <= {0.0, 1.0}
+    dqn.save(tmp_path)
+    assert (DQN.load(tmp_path).relabel, dqn.reload(tmp_path).relabel) == (None, dqn.relabel)
     dqn.relabel = None
     dqn.on_source_changed(2)
     assert len(dqn._replay) == 0

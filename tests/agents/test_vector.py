@@ -1,9 +1,11 @@
 """One face for every environment: real successors, dead transitions, masks, exact continuation."""
 
+from functools import partial
+
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from mbrl_split.agents import PPO
 from mbrl_split.agents.conformance import MODES
@@ -115,11 +117,13 @@ def test_masks_from_a_method():
         def action_masks(self):
             return np.isin(np.arange(3), (0, self.step_ % 3))
 
-    for env in (Method(), SyncVectorEnv([Method] * 2), SyncVectorEnv([Method] * 2, autoreset_mode="SameStep")):
+    together, apart = (partial(kind, [Method] * 2) for kind in (SyncVectorEnv, AsyncVectorEnv))
+    for env in (Method(), together(), together(autoreset_mode="SameStep"), apart(), apart(autoreset_mode="SameStep")):
         stream = make_stream(env)
         stream.reset(0)
         assert stream.mask.tolist()[0] == [True, False, False]
         assert stream.step(np.zeros(stream.num_envs, dtype=np.int64)).mask.tolist()[0] == [True, True, False]
+        env.close()
 
 
 def test_an_agent_takes_allowed_actions_only():

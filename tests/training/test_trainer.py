@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from mbrl_split import scenario
-from mbrl_split.agents import PPO
-from mbrl_split.envs import LLMSplitVector, OracleSource
+from mbrl_split.agents import PPO, SurrogateBandit
+from mbrl_split.envs import LLMSplitVector, OracleSource, rules
 from mbrl_split.errors import BadInput, BudgetExhausted
 from mbrl_split.evaluation import DecisionProblem, agent_policy
 from mbrl_split.oracles import FunctionOracle, Ledger
@@ -231,6 +231,36 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path, name):
     np.testing.assert_array_equal(last.surrogate.predict(X).mean, whole.surrogate.predict(X).mean)
 
 
+def queries(contexts, arms):
+    """What a damage surrogate is asked about every (context, arm): arm k cuts after layer k + 1."""
+    _, context, _ = rules.unobserve(SCENARIO, 12, contexts, contexts)
+    return rules.queries(np.tile(arms + 1, len(contexts)), np.repeat(context, len(arms), axis=0))
+
+
+def split_reward(damage, contexts, arms):
+    return rules.compose_reward(damage, arms + 1, 12, SCENARIO.reward)
+
+
+def test_a_resumed_bandit_follows_the_surrogate_it_shares(tmp_path):
+    def attempt(name):
+        folder = tmp_path / name
+        logger = RunLogger(folder, tensorboard=False)
+        trainer = make(schedule=Always(n=4), total=1024, logger=logger, checkpoint_dir=folder / "checkpoint")
+        spaces = trainer.env.single_observation_space, trainer.env.single_action_space
+        shared = {"surrogate": trainer.surrogate, "features": queries, "reward": split_reward, "fit_every": 0}
+        trainer.agent = SurrogateBandit(*spaces, seed=1, n_steps=8, **shared)
+        return trainer
+
+    whole = attempt("whole")
+    whole.run()
+    going = attempt("cut").chunks()
+    assert next(going).step < next(going).step < 1024
+    last = attempt("cut")
+    last.run()
+    assert last.agent.surrogate is last.surrogate
+    assert (tmp_path / "cut" / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     next(make(checkpoint_dir=tmp_path).chunks())
     with pytest.raises(BadInput, match="seed was 3, is 4"):
@@ -238,6 +268,27 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     fresh = make(checkpoint_dir=tmp_path, seed=4, total=512)
     fresh.run(resume=False)
     assert fresh.step == 512
+
+
+def test_a_run_that_was_left_goes_on_without_a_checkpoint(tmp_path):
+    whole, left = (make(logger=RunLogger(tmp_path / name, tensorboard=False)) for name in ("whole", "left"))
+    whole.run()
+    assert next(left.chunks()).step == 256
+    for _ in range(2):
+        left.run()
+        assert left.ledger.state_dict() == whole.ledger.state_dict()
+        assert records(tmp_path / "left") == records(tmp_path / "whole")
+
+
+def test_a_log_may_move(tmp_path):
+    """Resuming into a new folder logs what follows, and not a gap of zero bytes before it."""
+    next(make(logger=RunLogger(tmp_path / "old"), checkpoint_dir=tmp_path / "checkpoint").chunks())
+    make(logger=RunLogger(tmp_path / "new"), checkpoint_dir=tmp_path / "checkpoint").run()
+    assert records(tmp_path / "new", "train")[0]["step"] == 384
+    again = RunLogger(tmp_path / "new", tensorboard=False)
+    again.rewind(0, 0)
+    again.log("train", 1)
+    assert records(tmp_path / "new") == [{"kind": "train", "step": 1}]
 
 
 @pytest.mark.slow
@@ -301,6 +352,55 @@ def test_learning_on_the_truth_stops_where_the_budget_does(tmp_path):
     assert snapshots[-1].finished
     assert snapshots[-1].step == 296
     assert records(tmp_path, "end")[0]["spent"] == 296
+
+
+def test_a_raised_budget_goes_on(tmp_path):
+    """Also from 256 steps, where the budget of 256 ends at a chunk's border; an equal budget changes nothing."""
+    for budget, step, ends in ((256, 256, 1), (256, 256, 1), (384, 384, 2), (388, 384, 3), (1000, 512, 3)):
+        trainer = truth_trainer(tmp_path, budget=budget, checkpoint_dir=tmp_path / "checkpoint")
+        trainer.run()
+        assert (trainer.step, trainer.ledger.spent) == (step, step)
+        assert len(records(tmp_path, "end")) == ends
+        assert trainer.finished
+
+
+def test_learning_on_the_truth_goes_on_without_a_checkpoint(tmp_path):
+    trainer = truth_trainer(tmp_path, budget=7)
+    trainer.run()
+    trainer.run()
+    assert [r["step"] for r in records(tmp_path)] == [0], "the end is told once, and stays told"
+    trainer = truth_trainer(tmp_path, budget=300)
+    next(trainer.chunks())
+    for budget, spent, ends in ((300, 296, 1), (300, 296, 1), (1000, 512, 1)):
+        trainer.ledger.budget = budget
+        trainer.run()
+        assert (trainer.step, trainer.ledger.spent) == (spent, spent)
+        assert len(records(tmp_path, "end")) == ends
+    assert records(tmp_path, "train")[0]["step"] == 128
+
+
+def test_the_last_checkpoint_stays_whole_until_the_next_is(tmp_path):
+    """The budget ends at a border: the last checkpoint and the one before it are of the same step."""
+    trainer = truth_trainer(tmp_path, budget=256, checkpoint_dir=tmp_path / "checkpoint")
+    chunks = trainer.chunks()
+    assert [next(chunks).step, next(chunks).step] == [128, 256]
+
+    def killed(folder):
+        raise KeyboardInterrupt
+
+    trainer.agent.save = killed
+    with pytest.raises(KeyboardInterrupt):
+        next(chunks)
+    again = truth_trainer(tmp_path, budget=256, checkpoint_dir=tmp_path / "checkpoint")
+    assert [s.step for s in again.chunks()] == [256]
+    assert again.ledger.spent == 256
+
+
+def test_steps_that_an_agent_comes_with_are_not_the_runs(tmp_path):
+    trainer = truth_trainer(tmp_path, budget=300)
+    trainer.agent.learn(LLMSplitVector(8, SCENARIO, source=OracleSource(Ledger(trainer.ledger.oracle))), 128)
+    assert [s.step for s in trainer.chunks()] == [128, 256, 296]
+    assert records(tmp_path, "end")[0]["step"] == 296
 
 
 def test_train_on_truth_returns_the_agent():
