@@ -41,6 +41,7 @@ class Landscape:
         fine = np.einsum(
             "ai,bj,pijv->pabv", cubic_resample(nodes[0], a), cubic_resample(nodes[1], b), coarse, optimize=True
         )
+        fine[..., 1] = np.maximum(fine[..., 1], 0.0)  # a cubic undershoots where the damage falls to nothing
         return cls(a, b, np.ascontiguousarray(fine.reshape(-1, 2)))
 
     def read(self, split: NDArray[np.int64], intensity: Floats, shape: Floats) -> tuple[Floats, Floats]:

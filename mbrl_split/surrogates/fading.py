@@ -21,7 +21,7 @@ from mbrl_split.surrogates.gp import GPSurrogate
 from mbrl_split.surrogates.loading import load_wrapper, save_wrapper
 from mbrl_split.surrogates.mlp import MLPSurrogate
 from mbrl_split.surrogates.prediction import Array
-from mbrl_split.surrogates.quantiles import SCORES, QuantilePrediction
+from mbrl_split.surrogates.quantiles import MASS, SCORES, QuantilePrediction
 from mbrl_split.surrogates.storage import columns_from_data, columns_to_data
 
 _DRAWS = 256  # posterior draws behind the epistemic part: its own relative error is 1/√(2·256), about 4 %
@@ -48,7 +48,10 @@ class FadingSurrogate(Surrogate):
     A receiver that knows the gain h divides by it, so the damage of a window depends on the split and on noise/h
     alone: every (noise, m) teaches every other. The inner surrogate learns that curve from single windows; a
     prediction integrates it over h² ~ Gamma(m, 1/m) exactly, as a piecewise-linear function of h. No damage without
-    noise: the curve starts at 0.
+    noise: the curve starts at 0. Of a raw channel, which does not divide, none of this holds; rows cannot tell the two
+    apart, so it is the caller who must.
+
+    The columns are (split, noise, m), or (split, noise) where every gain is 1. Rayleigh fading is an m from 1 to 1.
 
     ``fit`` takes rows with one more column than ``columns`` names, the gain (see :func:`window_rows`). ``predict``
     takes rows as ``columns`` names them, and describes the mean of ``windows`` windows, each with its own gain.
@@ -173,6 +176,10 @@ class FadingSurrogate(Surrogate):
         plain, gain = check_rows(x[:, :-1], columns), x[:, -1]
         if not (gain > 0).all():
             raise BadInput(f"gains are positive, not {np.min(gain):g}")
+        if plain.shape[1] == 2 and not (gain == 1).all():
+            raise BadInput(
+                "rows with a gain other than 1 need a column m that says how it fades (Rayleigh: one from 1 to 1)"
+            )
         ratio = self._inner[1]
         return np.column_stack([plain[:, 0], np.clip(plain[:, 1] / gain, ratio.low, ratio.high)])
 
@@ -184,11 +191,11 @@ class FadingSurrogate(Surrogate):
         self._grid = (len(splits), self.knots)
         p = self.surrogate.predict(self._points)
         quantiles = np.array([p.quantile(float(q)) for q in special.ndtr(SCORES)])
-        spread = quantiles - quantiles.mean(axis=0)
-        width = np.sqrt(np.mean(spread**2, axis=0))
+        spread = quantiles - MASS @ quantiles
+        width = np.sqrt(MASS @ spread**2)
         # Where there is no noise to speak of (at a knot far below the rows, say) there is no skewness either.
         spread = np.divide(spread, width, out=np.zeros_like(spread), where=width > np.finfo(np.float64).tiny)
-        skewness = np.mean(spread**3, axis=0)
+        skewness = MASS @ spread**3
         mean, variance = self._shaped(p.mean[None])[0], self._padded(p.std_aleatoric[None] ** 2)[0]
         third = self._padded((skewness * p.std_aleatoric**3)[None])[0]
         # Moments about zero, since these mix linearly over the gain.

@@ -41,7 +41,7 @@ class StackedNetwork:
             self.biases.append(torch.zeros(members, 1, fan_out, device=device, requires_grad=True))
         # On a CPU these share the parameters' memory, which only ever changes in place: worth keeping, since a small
         # question costs little more than the way to the weights.
-        self._arrays = None if torch.device(device).type != "cpu" else self._as_arrays()
+        self._arrays = self._shared_arrays()
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -70,6 +70,17 @@ class StackedNetwork:
                 functional.silu(torch.from_numpy(h), inplace=True)
             parts.append(h if hidden else np.matmul(h, last[0]) + last[1])
         return (parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)).astype(np.float64)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_arrays": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copy's arrays must share the copy's memory, or it would go on answering by the weights it was copied with.
+        vars(self).update(state)
+        self._arrays = self._shared_arrays()
+
+    def _shared_arrays(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]] | None:
+        return self._as_arrays() if self.weights[0].device.type == "cpu" else None
 
     def _as_arrays(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Weights and biases, layer by layer."""

@@ -14,6 +14,9 @@ from mbrl_split.surrogates.prediction import Array, Prediction
 SCORES = np.linspace(-3.0, 3.0, 25)
 """Normal scores at which quantiles are known: the quantile of probability Φ(t) for each t."""
 
+MASS = np.diff(special.ndtr(np.concatenate([[-np.inf], (SCORES[1:] + SCORES[:-1]) / 2, [np.inf]])))
+"""Weights of the quantiles at :data:`SCORES` that integrate over the distribution."""
+
 
 @dataclass(frozen=True)
 class QuantilePrediction(Prediction):

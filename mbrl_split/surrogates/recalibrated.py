@@ -15,11 +15,8 @@ from mbrl_split.errors import BadInput
 from mbrl_split.surrogates.base import Surrogate
 from mbrl_split.surrogates.loading import load_wrapper, save_wrapper
 from mbrl_split.surrogates.prediction import Array, Prediction
-from mbrl_split.surrogates.quantiles import SCORES, KnotPrediction
+from mbrl_split.surrogates.quantiles import MASS, SCORES, KnotPrediction
 from mbrl_split.surrogates.rows import checked_rows, held_out
-
-# Weights of the quantiles at SCORES that integrate over the standard normal distribution.
-_MASS = np.diff(special.ndtr(np.concatenate([[-np.inf], (SCORES[1:] + SCORES[:-1]) / 2, [np.inf]])))
 
 
 class RecalibratedSurrogate(Surrogate):
@@ -111,9 +108,9 @@ class RecalibratedSurrogate(Surrogate):
         old = np.array([inner.quantile(float(q)) for q in special.ndtr(SCORES)])
         new = np.array([inner.quantile(float(q)) for q in special.ndtr(self._curve)])
         new = np.maximum.accumulate(new, axis=0)
-        old_mean, new_mean = _MASS @ old, _MASS @ new
-        old_std = np.sqrt(_MASS @ (old - old_mean) ** 2)
-        new_std = np.sqrt(_MASS @ (new - new_mean) ** 2)
+        old_mean, new_mean = MASS @ old, MASS @ new
+        old_std = np.sqrt(MASS @ (old - old_mean) ** 2)
+        new_std = np.sqrt(MASS @ (new - new_mean) ** 2)
         return new, new_mean - old_mean, np.where(old_std > 0, new_std / np.where(old_std > 0, old_std, 1.0), 1.0)
 
     def sample(self, X: ArrayLike, n: int, rng: np.random.Generator) -> Array:

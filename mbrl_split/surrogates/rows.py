@@ -21,7 +21,7 @@ class Rows:
     Attributes:
         x: (n, d).
         y: (n,), finite.
-        std_error: Known standard error of each target, (n,); 0 where unknown.
+        std_error: Standard error of each target, (n,); nan where unknown.
         groups: Label per row, (n,); rows of one group are held out together.
     """
 
@@ -87,9 +87,8 @@ def checked_rows(
     if not np.isfinite(target).all():
         row = int(np.flatnonzero(~np.isfinite(target))[0])
         raise BadInput(f"y[{row}] is {target[row]}; targets are finite numbers")
-    error = np.zeros(n) if std_error is None else _column("std_error", std_error, n)
-    error = np.where(np.isnan(error), 0.0, error)  # a measurement of one window knows no error of its own
-    if not (np.isfinite(error) & (error >= 0)).all():
+    error = np.full(n, np.nan) if std_error is None else _column("std_error", std_error, n)
+    if not (np.isnan(error) | (np.isfinite(error) & (error >= 0))).all():
         raise BadInput("std_error holds standard errors: finite and at least 0 (nan: unknown)")
     if groups is None:
         label = np.arange(first_group, first_group + n, dtype=np.float64)

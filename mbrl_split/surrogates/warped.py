@@ -55,14 +55,15 @@ def tempered(known: Array, c: Array, z: Array) -> Array:
     """Known noise variances (n,), halfway (geometrically) to their own trend over coordinates and targets.
 
     A standard error is itself estimated, often from eight skewed windows, and comes out small where the mean does:
-    taken at its word it would pull every fit towards the low targets.
+    taken at its word it would pull every fit towards the low targets. A row whose error is unknown (nan: one window
+    says nothing of its own) is given the trend, lest it pass for exact; zeros where no row knows better.
     """
-    on = known > 0
-    if not on.any():
-        return known
-    trend = NoiseModel.fit(c[on], z[on], np.zeros(on.sum()), np.sqrt(known[on]), np.ones(on.sum()))
+    on, unknown = known > 0, np.isnan(known)
     out = np.zeros_like(known)
-    out[on] = np.sqrt(known[on] * trend.variance(c[on], z[on], np.ones(on.sum())))
+    if on.any():
+        trend = NoiseModel.fit(c[on], z[on], np.zeros(on.sum()), np.sqrt(known[on]), np.ones(on.sum()))
+        out[on] = np.sqrt(known[on] * trend.variance(c[on], z[on], np.ones(on.sum())))
+        out[unknown] = trend.variance(c[unknown], z[unknown], np.ones(unknown.sum()))
     return out
 
 

@@ -143,7 +143,8 @@ def test_every_family_can_be_measured(family, tmp_path):
     scale = "ordinal" if kind.intensity == "bits" else "linear"
     fades = kind.intensity in ("noise", "snr_db")
     context = (Column(kind.intensity, "", low, high, scale), *([M] if fades else []))
-    oracle = TableOracle.load("tiny-gpt2", scenario(plan.scenario, context=context), path=path)
+    served = scenario(plan.scenario, context=context, channel={"fading": "nakagami"})
+    oracle = TableOracle.load("tiny-gpt2", served, path=path)
     worst = [11, low if kind.intensity in ("snr_db", "bits") else high, 0.5][: 1 + len(context)]
     mean, error = oracle.expected([worst])
     assert mean[0] > 0.1

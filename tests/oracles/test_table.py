@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import time
 
 import numpy as np
@@ -21,6 +22,7 @@ M = Column("m", "1", 0.5, 8.0, "log")
 SNR = Column("snr_db", "dB", -3.0, 27.0)
 LOSS = Column("loss", "1", 0.0, 0.5)
 K = Column("k", "1", 0.5, 10.0, "log")
+STEADY, LINE_OF_SIGHT = Column("m", "1", 0.5, 50.0, "log"), Column("k", "1", 0.0, 50.0)
 BITS = Column("bits", "1", 2, 16, "ordinal")
 SCENARIOS = {
     "equalised": scenario("equalised"),
@@ -120,6 +122,19 @@ def test_the_tabulated_expectation_is_the_exact_one(family):
         assert exact[0].max() > 1
 
 
+@pytest.mark.parametrize(
+    ("law", "shape"), [("nakagami", M), ("nakagami", STEADY), ("rice", K), ("rice", LINE_OF_SIGHT)]
+)
+def test_packets_are_read_well_however_steep_their_outage(law, shape):
+    channel = ChannelSpec(kind="packet", fading=law)
+    oracle = TableOracle(made_up("erasure-packet"), Scenario("packets", channel, (SNR, shape)))
+    X = queries(oracle, 4_000)
+    (mean, error), exact = oracle.expected(X), oracle.expected(X, exact=True)
+    assert np.abs(mean - exact[0]).max() < 2e-3 * exact[0].max()
+    assert np.abs(error - exact[1]).max() < 2e-3 * exact[1].max()
+    assert error.min() >= 0
+
+
 def test_parts_are_disjoint_documents_and_the_standard_error_is_between_windows():
     table = made_up()
     oracle = TableOracle(table, "equalised")
@@ -181,6 +196,15 @@ def test_capped_windows_are_counted():
     found = TableOracle(table, "equalised").measure([[1, 1.0, 0.5]], seeds=[0])
     assert found.windows["nll"].max() == 5.0
     assert found.n_capped[0] == (found.windows["nll"] == 5.0).sum() > 0
+
+
+def test_windows_that_were_capped_when_measured_are_counted_through_single_precision():
+    table, cap = made_up(cap=math.log(2048)), math.log(2048)
+    ruined = table.axes["noise"] >= 10  # a knot, and everything worse
+    table.nll[:, ruined] = np.float32(cap)
+    still = Scenario("still", ChannelSpec(fading="none"), (Column("noise", "RMS", 0.1, 100.0, "log"),))
+    found = TableOracle(table, still).measure([[1, 63.1], [5, 100.0], [1, 0.1]], seeds=[0, 1, 2])
+    assert found.n_capped.tolist() == [8, 8, 0]
 
 
 def test_more_draws_read_other_measured_noise():
@@ -339,6 +363,18 @@ def test_rayleigh_is_nakagami_with_one_and_needs_no_column():
     )
 
 
+def test_tables_that_answer_otherwise_have_other_names():
+    laws = [Scenario(law, ChannelSpec(fading=law), (NOISE,)) for law in ("rayleigh", "none")]
+    oracles = [
+        *(TableOracle(made_up(), s) for s in ("equalised", *laws)),
+        TableOracle(made_up(windows=16), "equalised"),
+        TableOracle(made_up(draws=2), "equalised"),
+    ]
+    assert len({oracle.identity for oracle in oracles}) == len(oracles)
+    narrow = scenario("equalised", context={"noise": [0.2, 1.0]})
+    assert TableOracle(made_up(), narrow).identity == oracles[0].identity, "a range changes no measurement"
+
+
 @pytest.mark.parametrize("family", ["equalised", "raw", "erasure-packet"])
 def test_rice_fading_is_served_exactly(family):
     before = SCENARIOS[family]
@@ -356,6 +392,22 @@ def test_rice_fading_is_served_exactly(family):
     # At k = 0.5 and 10 the line of sight matters.
     low, high = oracle.expected([[1, rice.context[0].high / 3, k] for k in (0.5, 10.0)], exact=True)[0]
     assert low != pytest.approx(high, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("channel", "context"),
+    [
+        (RAYLEIGH, (NOISE, M)),
+        (ChannelSpec(fading="none"), (NOISE, M)),
+        (ChannelSpec(fading="rice"), (NOISE, M)),
+        (ChannelSpec(fading="rice"), (NOISE,)),
+        (ChannelSpec(), (NOISE,)),
+        (ChannelSpec(), (NOISE, K)),
+    ],
+)
+def test_a_context_that_does_not_say_how_the_gain_fades_is_refused(channel, context):
+    with pytest.raises(BadInput, match=f"fading '{channel.fading}' has the context"):
+        TableOracle(made_up(), Scenario("unclear", channel, context))
 
 
 def test_packets_lost_at_a_given_rate_are_read_from_the_outage_table():

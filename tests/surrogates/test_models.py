@@ -1,5 +1,7 @@
 """The models behind the surrogates, against slow references."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from mbrl_split.surrogates.mlp import _leave_one_out
 from mbrl_split.surrogates.network import StackedNetwork, train
 from mbrl_split.surrogates.polynomial import Polynomial
 from mbrl_split.surrogates.rows import bootstrap_counts, folds, held_out
+from mbrl_split.surrogates.warped import tempered
 
 COLUMNS = (Column("split", "layers", 1, 11, "ordinal"), Column("noise", "RMS", 0.03, 3.0, "log"))
 
@@ -110,6 +113,18 @@ def test_answers_without_gradients_are_those_with_them():
     assert network.answer(x[:0]).shape == (3, 0, 2)
 
 
+@pytest.mark.parametrize("surrogate", [MLPSurrogate(steps=60), EnsembleSurrogate(steps=60)], ids=["mlp", "ensemble"])
+def test_a_copy_goes_on_learning(surrogate):
+    (X, _, y), (more, _, targets) = rows(40), rows(40, seed=1)
+    own = surrogate.clone().fit(X, y)
+    other, before = copy.deepcopy(own), own.predict(X).mean
+    np.testing.assert_array_equal(other.predict(X).mean, before)
+    other.update(more, targets)
+    np.testing.assert_array_equal(own.predict(X).mean, before)
+    np.testing.assert_array_equal(other.predict(X).mean, own.update(more, targets).predict(X).mean)
+    assert (other.predict(X).mean != before).all()
+
+
 @pytest.mark.parametrize("surrogate", [XGBoostSurrogate(), EnsembleSurrogate()], ids=lambda s: type(s).__name__)
 def test_coverage_of_single_evaluations_of_a_real_table(surrogate):
     from mbrl_split.oracles import TableOracle
@@ -184,6 +199,33 @@ def test_precise_rows_count_for_more():
         even = make().fit(X, y).predict(X).mean
         assert np.mean(even - 2 * X[:, 0]) == pytest.approx(0.5, abs=0.1)
         assert np.mean(near - 2 * X[:, 0]) < 0.35
+
+
+def test_a_row_of_unknown_error_weighs_as_its_neighbours_do():
+    X = np.linspace(0, 1, 20)[:, None].repeat(2, axis=0)
+    y = np.tile([0.0, 1.0], 20) + 2 * X[:, 0]
+    known, half = np.full(40, 0.5), np.tile([0.5, np.nan], 20)
+    for make in (lambda: GPSurrogate(warp="none"), lambda: MLPSurrogate((32,), steps=300, warp="none")):
+        mixed = make().fit(X, y, std_error=half).predict(X).mean
+        np.testing.assert_allclose(mixed, make().fit(X, y, std_error=known).predict(X).mean, atol=0.03)
+        assert np.mean(mixed - 2 * X[:, 0]) == pytest.approx(0.5, abs=0.1)
+        # Where no row knows, saying so is saying nothing.
+        silent = make().fit(X, y).predict(X).mean
+        np.testing.assert_array_equal(make().fit(X, y, std_error=np.full(40, np.nan)).predict(X).mean, silent)
+    # Rows that come later do not make earlier ones exact.
+    gp = GPSurrogate(warp="none").fit(X[1::2], y[1::2]).update(X[::2], y[::2], std_error=known[::2])
+    assert np.mean(gp.predict(X).mean - 2 * X[:, 0]) == pytest.approx(0.5, abs=0.1)
+
+
+def test_known_errors_are_drawn_to_their_trend_and_unknown_ones_are_given_it():
+    c, z = np.random.default_rng(0).standard_normal((2, 200, 1))
+    true = np.exp(0.5 * c[:, 0])
+    known = np.where(np.arange(200) % 4 == 0, np.nan, true)
+    known[1] = 0.0  # an exact row stays exact
+    found = tempered(known, c, z[:, 0])
+    np.testing.assert_allclose(np.delete(found, 1), np.delete(true, 1), rtol=0.3)
+    assert found[1] == 0
+    np.testing.assert_array_equal(tempered(np.full(200, np.nan), c, z[:, 0]), np.zeros(200))
 
 
 @pytest.mark.parametrize(

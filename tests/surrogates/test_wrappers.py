@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from mbrl_split.columns import Column
 from mbrl_split.errors import BadInput, Refused
@@ -20,6 +20,7 @@ from mbrl_split.surrogates import (
     load_surrogate,
     window_rows,
 )
+from mbrl_split.surrogates.quantiles import SCORES, KnotPrediction
 
 SPLIT, NOISE = Column("split", "layers", 1, 6, "ordinal"), Column("noise", "RMS", 0.03, 3.0, "log")
 PLAIN = (SPLIT, NOISE, Column("m", "1", 0.5, 8.0, "log"))
@@ -129,6 +130,21 @@ def test_a_known_curve_is_integrated_over_the_fading(query):
     assert p.quantile(0.95)[0] == pytest.approx(high, abs=0.2 * std)
 
 
+def test_the_skewness_of_the_windows_noise_shows_in_their_mean():
+    skewed = Known(lambda X: np.full(len(X), 5.0))
+    knots = stats.expon.ppf(special.ndtr(SCORES))[:, None] + 4  # mean 5, standard deviation 1, skewness 2
+    skewed.predict = lambda X: KnotPrediction(
+        np.full(len(X), 5.0), np.zeros(len(X)), np.ones(len(X)), values=knots + np.zeros(len(X))
+    )
+    rows = np.column_stack([queries(20, PLAIN[:2]), np.ones(20)])
+    for windows in (1, 8):
+        p = FadingSurrogate(skewed, windows=windows).fit(rows, np.ones(20), columns=PLAIN[:2]).predict([[2, 0.5]])
+        assert p.skewness[0] == pytest.approx(2 / np.sqrt(windows), rel=0.07)
+        truth = stats.gamma(windows, loc=4, scale=1 / windows)
+        assert p.quantile(0.95)[0] == pytest.approx(truth.ppf(0.95), abs=0.05)
+        assert (p.mean[0], p.std_aleatoric[0]) == pytest.approx((5.0, 1 / np.sqrt(windows)))
+
+
 def test_a_curve_without_noise_has_no_skewness_either():
     inner = Known(lambda X: curve(X[:, 0], X[:, 1]), noise=0.0)
     p = FadingSurrogate(inner).fit(np.column_stack([queries(20, PLAIN), np.ones(20)]), np.ones(20), columns=PLAIN)
@@ -146,6 +162,21 @@ def test_the_inner_surrogate_sees_ratios():
         FadingSurrogate(inner).fit(X[:, :3], [1.0, 2.0], columns=PLAIN)
     with pytest.raises(BadInput, match="split, noise and m"):
         FadingSurrogate(inner).fit(X, [1.0, 2.0], columns=(NOISE, SPLIT, PLAIN[2]))
+
+
+def test_gains_that_fade_by_no_known_law_are_refused():
+    inner, still = Known(lambda X: curve(X[:, 0], X[:, 1])), queries(20, PLAIN[:2])
+    plain = FadingSurrogate(inner).fit(np.column_stack([still, np.ones(20)]), np.ones(20), columns=PLAIN[:2])
+    assert plain.predict([[2, 0.5]]).mean[0] == pytest.approx(curve(2, 0.5), abs=0.01)
+    faded = np.column_stack([still, np.sqrt(np.random.default_rng(1).exponential(size=20))])
+    for learn in (plain.update, lambda X, y: FadingSurrogate(inner).fit(X, y, columns=PLAIN[:2])):
+        with pytest.raises(BadInput, match="a column m that says how it fades"):
+            learn(faded, np.ones(20))
+    # Rayleigh fading, said as the message says it.
+    rayleigh = (*PLAIN[:2], Column("m", "1", 1.0, 1.0, "log"))
+    rows = np.column_stack([still, np.ones(20), faded[:, -1]])
+    p = FadingSurrogate(inner, knots=96).fit(rows, np.ones(20), columns=rayleigh).predict([[2, 0.5, 1.0]])
+    assert p.mean[0] == pytest.approx(damage((2, 0.5, 1.0))[0], abs=0.01)
 
 
 def simulate(X, rng):
