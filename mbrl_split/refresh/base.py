@@ -30,6 +30,7 @@ class RefreshState:
         spent: True evaluations charged so far.
         budget: True evaluations allowed in all.
         n_rows: Rows the surrogate has learnt from.
+        row_price: True evaluations that one row costs; less than 1 where measurements are shorter than declared.
         epistemic: Mean epistemic std at recently visited queries, in the target's unit; nan if unknown.
         residuals: Truth minus prediction of the audits since the last refresh, in units of the predicted std.
         steps_since_audit: Environment steps since truth was last paid for to audit or to learn.
@@ -53,6 +54,7 @@ class RefreshState:
     residuals: tuple[float, ...] = ()
     steps_since_audit: int = 0
     gain: float = float("nan")
+    row_price: float = 1.0
 
     @property
     def affordable(self) -> float:

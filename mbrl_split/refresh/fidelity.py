@@ -78,8 +78,15 @@ class Fidelity:
             evaluations: True evaluations.
             declared: Tokens of one true evaluation.
         """
-        share = (self.tokens or declared) * self.draws * self.parts / declared
-        return max(1, int(evaluations / share + 1e-9))
+        return max(1, int(evaluations / self.price(declared) + 1e-9))
+
+    def price(self, declared: int) -> float:
+        """True evaluations that all parts of one row cost, references apart.
+
+        Args:
+            declared: Tokens of one true evaluation.
+        """
+        return (self.tokens or declared) * self.draws * self.parts / declared
 
 
 def clarity(X: Array, surrogate: Surrogate, objective: Objective, rng: np.random.Generator) -> Array:

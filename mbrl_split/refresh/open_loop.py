@@ -118,7 +118,8 @@ class Doubling(RefreshSchedule):
         due = self.first * 2**state.refreshes
         if state.step < due:
             return wait(f"refresh {state.refreshes + 1} is due at step {due}")
-        return pay(state, max(1, state.n_rows), f"step {due} reached: rows double")
+        as_many = round(state.n_rows * state.row_price)  # a decision is in evaluations
+        return pay(state, max(1, as_many), f"step {due} reached: rows double")
 
 
 @dataclass(frozen=True)

@@ -356,6 +356,7 @@ class ModelBasedTrainer:
             residuals=tuple(self.residuals),
             steps_since_audit=self.step - self.last_audit,
             gain=self._gain() if "gain" in looks_at else float("nan"),
+            row_price=self.fidelity.price(self.ledger.oracle.tokens_per_evaluation),
         )
 
     def _epistemic(self) -> float:

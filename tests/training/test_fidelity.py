@@ -14,7 +14,7 @@ from mbrl_split.bench.methods import AgentMethod
 from mbrl_split.envs import LLMSplitVector, OracleSource
 from mbrl_split.errors import BadInput, BudgetExhausted
 from mbrl_split.oracles import FunctionOracle, Ledger, PerplexityOracle, TableOracle, open_store
-from mbrl_split.refresh import Always, Fidelity, RandomAcquisition, clarity, random_design
+from mbrl_split.refresh import Always, Doubling, Fidelity, RandomAcquisition, clarity, random_design
 from mbrl_split.surrogates import GPSurrogate, MLPSurrogate, TabulatedSurrogate
 from mbrl_split.training import ModelBasedTrainer, llm_split_objective, measure_parts
 
@@ -38,12 +38,12 @@ def oracle_of(f, noise=0.05):
     return FunctionOracle(f, COLUMNS, noise_std=noise, tokens_per_evaluation=DECLARED)
 
 
-def trainer_of(f, fidelity, budget=60.0, initial=22, n=4):
+def trainer_of(f, fidelity, budget=60.0, initial=22, n=4, schedule=None):
     ledger = Ledger(oracle_of(f), budget=budget)
     env = LLMSplitVector(8, SCENARIO, source=OracleSource(Ledger(ledger.oracle)))
     agent = PPO(env.single_observation_space, env.single_action_space, n_steps=8, batch_size=64, n_epochs=1, seed=1)
     return ModelBasedTrainer(
-        env, agent, TabulatedSurrogate(MLPSurrogate(steps=60), 5), Always(n=n), RandomAcquisition(), ledger,
+        env, agent, TabulatedSurrogate(MLPSurrogate(steps=60), 5), schedule or Always(n=n), RandomAcquisition(), ledger,
         total_steps=192, chunk_steps=64, initial_design=initial, fidelity=fidelity, seed=3,
     )  # fmt: skip
 
@@ -57,6 +57,9 @@ def test_a_part_is_charged_what_it_measures():
     np.testing.assert_array_equal(entries.charge, 0.25)
     np.testing.assert_array_equal(entries.measurement.n_tokens, 256)
     assert trainer.ledger.spent == entries.measurement.n_tokens.sum() / DECLARED == 5.5 + 8
+    doubled = trainer_of(clear, Fidelity(tokens=256), initial=24, schedule=Doubling(first=64))
+    doubled.run()
+    assert doubled.ledger.spent == (24 + 24 + 48) / 4  # rows double at steps 64 and 128, however short they are
     draws = trainer_of(clear, Fidelity(tokens=256, draws=2))
     draws.run()
     np.testing.assert_array_equal(draws.ledger.entries.charge, 0.5)
