@@ -102,9 +102,9 @@ def markdown(found: list[dict[str, Any]]) -> str:
         "By `python benchmarks/validate_fading.py`: mean damage over nine points (three splits, three noises) with "
         "gains drawn by the live channel, and by the tables' integral over the fading law, on the same text windows. "
         "Must hold: within two standard errors. All points, and all m, share the random numbers of their gains and "
-        "stray together; at m ≤ 1 "
-        "rare deep fades carry much of the mean, so that a sample of gains tends to lie below it. The last column has "
-        "the same difference with the table read at the gains that were drawn: no chance of gains is left in it.",
+        "stray together; at m ≤ 1 rare deep fades carry much of the mean, so that a sample of gains tends to lie below "
+        "it. The last column has the same difference with the table read at the gains that were drawn: no chance of "
+        "gains is left in it.",
         "",
         "| model | family | windows × draws | m | simulated | integrated | difference (nats/token) | z | points within "
         "their own two | at the gains drawn |",

@@ -89,11 +89,9 @@ def validate(model: str, family: Family, half: str, points: int, tokens: int, st
 
 def live_tokens(model: str, family: str, half: str) -> int:
     """Tokens of one live evaluation: many where they are cheap, else as many as the table has, but at least 2,048."""
-    return (
-        8192
-        if model.startswith("tiny-")
-        else max(2048, int(read_table(table_path(model, family, half)).about["tokens"]))
-    )
+    if model.startswith("tiny-"):
+        return 8192
+    return max(2048, int(read_table(table_path(model, family, half)).about["tokens"]))
 
 
 def verdict(records: list[dict[str, float]]) -> dict[str, Any]:

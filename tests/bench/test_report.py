@@ -147,7 +147,14 @@ def test_a_failed_run_is_a_row_that_says_why(tmp_path: Path) -> None:
     assert "no luck" in (tmp_path / "report.html").read_text()
 
 
-def test_a_failed_seed_moves_no_other_seeds_figures(tmp_path: Path) -> None:
+def test_beating_the_best_fixed_split_takes_the_whole_interval() -> None:
+    for spread, verdict in ((0.1, "beats"), (0.9, "does not beat")):
+        regrets = [0.8 + spread * (-1) ** s for s in range(10)]
+        rows = summarise([run("ppo-mlp", s, [(9, regrets[s])], agent="ppo", source="mlp") for s in range(10)], ORDER)
+        assert f"{verdict} the best fixed split" in sentence(rows, RUNS[0]["reference"])
+
+
+def test_a_failed_seed_moves_no_other_seeds_figures() -> None:
     failed = {**run("ppo-mlp", 0, [], agent="ppo", source="mlp"), "status": "failed", "error": "no luck"}
     good = [run("ppo-mlp", s, [(100 + 10 * s, s / 10)], agent="ppo", source="mlp") for s in (1, 2)]
     row = summarise([failed, *good], ORDER)[0]
