@@ -5,8 +5,7 @@
 #     JOBS=8 STORE=/scratch/truth.sqlite HALVES="judge replay" FAMILIES="equalised" benchmarks/measure_tables.sh tiny-gpt2
 #
 # Stop it at any time: finished cells are in the store, finished tables in mbrl_split/data/tables, and the same command
-# goes on with the rest. The one table that is not finished is raw, lockbox, of smollm2-135m: its cells so far unpack with
-# `xz -dc benchmarks/results/landscape/raw-lockbox-part.sqlite.xz > STORE`. A table whose card is there is not measured again; remove the card to force it.
+# goes on with the rest. A table whose card is there is not measured again; remove the card to force it.
 set -eu
 cd "$(dirname "$0")/.."
 : "${JOBS:=1}" "${STORE:=runs/truth.sqlite}" "${HALVES:=judge replay lockbox}" "${COMMAND:=mbrl-split}"
