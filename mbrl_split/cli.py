@@ -197,6 +197,7 @@ def bench_run(
     store: Path | None = None,
     set: Assignments = (),
     dask: str | None = None,
+    published: Path | None = None,
 ) -> None:
     """Run a suite, or what is left of it, and write its report.
 
@@ -210,8 +211,9 @@ def bench_run(
         store: Where finished measurements live; default in the output folder.
         set: KEY=VALUE overrides of the suite, or LABEL.KEY=VALUE of one algorithm.
         dask: Address of a Dask scheduler that takes the runs instead of local processes.
+        published: Folder of published results of the suite: what is there counts as run.
     """
-    from mbrl_split.bench import load_suite, run_suite, select
+    from mbrl_split.bench import load_suite, restore, run_suite, select
     from mbrl_split.bench.outcome import conclude
 
     assignments = [*set, *([f"seeds={seeds}"] if seeds is not None else [])]
@@ -219,6 +221,8 @@ def bench_run(
     target = out or Path("runs") / loaded.data.name
     chosen = select(loaded, only, _shard(shard))
     command = "mbrl-split bench run " + str(suite) + "".join(f" --set {a}" for a in assignments)
+    if published is not None:
+        print(f"{restore(loaded, published, target)} runs from {published}", file=sys.stderr)
     try:
         with _cluster(dask):
             failed = run_suite(loaded, target, chosen, jobs=-1 if dask else jobs, store=store)

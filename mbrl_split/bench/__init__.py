@@ -1,6 +1,7 @@
 """Suites as data, their runs, results and report; the contract of a method."""
 
 from mbrl_split.bench.base import Checkpoint, Method, Task
+from mbrl_split.bench.published import restore
 from mbrl_split.bench.results import read_runs, summarise
 from mbrl_split.bench.runner import run_cell, run_suite, select
 from mbrl_split.bench.suite import Cell, Suite, load_suite
@@ -13,6 +14,7 @@ __all__ = [
     "Task",
     "load_suite",
     "read_runs",
+    "restore",
     "run_cell",
     "run_suite",
     "select",

@@ -153,10 +153,19 @@ class Task:
 
 @dataclass
 class Checkpoint:
-    """What a method yields: its policy now, and what it wants remembered beside it."""
+    """What a method yields: its policy now, and what it wants remembered beside it.
+
+    Attributes:
+        policy: Where to cut.
+        env_steps: Environment steps so far.
+        price: True evaluations, and seconds of truth, that the policy was learnt from; None: all that was charged so
+            far.
+        notes: Further numbers for the curve's point.
+    """
 
     policy: Policy
     env_steps: int = 0
+    price: tuple[float, float] | None = None
     notes: dict[str, float] = field(default_factory=dict)
 
 

@@ -121,7 +121,8 @@ class AgentMethod(Method):
             if isinstance(agent, Follower) and policy is seen and not now.finished:
                 continue  # nothing was learnt since, and judging a plan takes longer than following it
             seen = policy
-            yield Checkpoint(policy, now.step)
+            # A follower is its surrogate, the latest refresh included; an agent has yet to learn from that.
+            yield Checkpoint(policy, now.step, None if isinstance(agent, Follower) else now.behind_agent)
         trainer.logger.close()
         if not isinstance(agent, Follower):
             agent.save(task.folder / "agent")

@@ -153,9 +153,10 @@ def _curve(method: Method, task: Task, judge: Judged, folder: Path) -> Iterator[
             seconds += time.perf_counter() - began - (task.ledger.wall_seconds - truth_before)
             if checkpoint is None:
                 return
+            evaluations, truth_seconds = checkpoint.price or (task.ledger.spent, task.ledger.seconds)
             point = {
-                "true_evaluations": float(task.ledger.spent),
-                "oracle_seconds": float(task.ledger.seconds),
+                "true_evaluations": float(evaluations),
+                "oracle_seconds": float(truth_seconds),
                 "train_seconds": seconds,
                 "env_steps": float(checkpoint.env_steps),
                 **judge.judge(checkpoint.policy),

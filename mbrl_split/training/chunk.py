@@ -41,12 +41,15 @@ class Snapshot:
     Attributes:
         step: Environment steps so far.
         true_evaluations: Charged so far.
+        behind_agent: True evaluations, and seconds of truth, that the agent has learnt from: what a refresh at the
+            chunk's end bought is in its source and not yet in it.
         source_version: Version of the source that the agent now learns from; 0 is the truth.
         finished: Nothing follows.
     """
 
     step: int
     true_evaluations: float
+    behind_agent: tuple[float, float]
     source_version: int
     finished: bool
 

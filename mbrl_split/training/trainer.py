@@ -208,11 +208,13 @@ class ModelBasedTrainer:
             self.step = learn_chunk(
                 self.agent, self.env, self.step, border, self.total_steps, self.logger, source="surrogate"
             )
+            behind_agent = self.ledger.spent, self.ledger.seconds
             self._tell_world()
             if self.step < self.total_steps:  # truth bought after the last step would teach nobody
                 self._ask_schedule()
             self._checkpoint()
-            yield Snapshot(self.step, self.ledger.spent, self.source.version, self.step >= self.total_steps)
+            finished = self.step >= self.total_steps
+            yield Snapshot(self.step, self.ledger.spent, behind_agent, self.source.version, finished)
 
     def _begin(self) -> None:
         """Measure the initial design and fit the surrogate to it."""

@@ -101,7 +101,8 @@ class TruthTrainer:
                 self.logger.log("end", self.step, reason=str(error), spent=self.ledger.spent)
                 self._left = self.ledger.remaining
             self._checkpoint()
-            yield Snapshot(self.step, self.ledger.spent, 0, self.finished)
+            spent = self.ledger.spent
+            yield Snapshot(self.step, spent, (spent, self.ledger.seconds), 0, self.finished)
 
     def _checkpoint(self) -> None:
         if self.checkpoints.folder is None:

@@ -115,6 +115,10 @@ def test_same_seed_same_bits_and_a_finished_suite_is_not_run_again(suite: Path, 
     other = next((tmp_path / "two" / "runs").glob("*ppo-mlp*"))
     curves = [json.loads((folder / "result.json").read_text())["curve"] for folder in (run, other)]
     assert timeless(curves[0]) == timeless(curves[1])
+    # What is bought at 256 steps is paid for by the policy that has learnt from it, and by none before.
+    prices = {p["env_steps"]: p["true_evaluations"] for p in curves[0]}
+    assert prices[64] == prices[256] < prices[320] == prices[512]
+    assert 6 <= prices[320] - prices[256] < 9  # clean passes are charged with them
 
     # Resuming runs what failed, and nothing else.
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "one").rglob("result.json") if "table" not in str(p)}

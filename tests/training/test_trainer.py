@@ -71,8 +71,14 @@ def records(folder: Path, kind: str | None = None) -> list[dict]:
 
 def test_it_pays_what_the_schedule_says_and_logs_both_rewards(tmp_path):
     trainer = make(logger=RunLogger(tmp_path), budget=100)
-    steps = [s.step for s in trainer.chunks()]
-    assert steps == [256, 512, 768, 1024, 1280, 1536, 1792, 2048]
+    snapshots = list(trainer.chunks())
+    assert [s.step for s in snapshots] == [256, 512, 768, 1024, 1280, 1536, 1792, 2048]
+    assert [s.true_evaluations for s in snapshots] == [24, 32, 32, 40, 40, 48, 48, 48]
+    # What was bought at 512 is in the surrogate then, and in the agent 256 steps later.
+    assert [s.behind_agent[0] for s in snapshots] == [24, 24, 32, 32, 40, 40, 48, 48]
+    seconds = [s.behind_agent[1] for s in snapshots]
+    assert 0 < seconds[0] == seconds[1] < seconds[2]
+    assert seconds[-1] == trainer.ledger.seconds
     # 24 to begin, 8 at 512, 1024 and 1536; the last border is the end, where truth would teach nobody.
     assert trainer.ledger.spent == 48
     assert trainer.ledger.entries.purpose.tolist() == ["initial"] * 24 + ["refresh"] * 24
