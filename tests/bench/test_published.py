@@ -20,6 +20,7 @@ CLOCK = {"train_seconds", "oracle_seconds"}
         ("rl_vs_mbrl", "equalised/argmax-tuned-25/3"),
         ("rl_vs_mbrl", "equalised/knn/1"),
         ("rl_vs_mbrl", "drive/planner-tuned-25/0"),
+        ("rl_vs_mbrl", "equalised/ppo-fading-gp-50/3"),
     ],
 )
 def test_a_published_cell_runs_again_to_the_published_numbers(suite: str, cell: str, tmp_path: Path) -> None:
