@@ -147,10 +147,15 @@ def print_table(summary: dict[str, Any], console: Console | None = None) -> None
         rows = rows_of(summary, scenario, model)
         reference = summary["references"][f"{scenario}/{model}"]
         table = Table(title=f"{scenario} on {model}", title_justify="left", box=None, header_style="bold")
-        for index, head in enumerate(SHORT_HEADS):
-            table.add_column(head, justify="left" if index == 0 else "right", no_wrap=True)
-        for row in rows:
-            table.add_row(*cells(row))
+        shown = [cells(row) for row in rows]
+        for index, (head, *column) in enumerate(zip(SHORT_HEADS, *shown, strict=True)):
+            # Where a terminal is too narrow, names go on in the next line and numbers stay whole.
+            width = max(map(len, (head, *column))) if index else None
+            table.add_column(
+                head, justify="right" if index else "left", no_wrap=index > 0, min_width=width, overflow="fold"
+            )
+        for row in shown:
+            table.add_row(*row)
         console.print(table)
         console.print("truths: true evaluations paid for; truth s, train s: seconds of each")
         console.print(

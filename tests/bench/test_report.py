@@ -1,17 +1,19 @@
 """The report says what its numbers say: verdicts, marks, Markdown and HTML from made-up rows."""
 
+import io
 from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from mbrl_split import BadInput
 from mbrl_split.bench.comparison import prices
 from mbrl_split.bench.figures import _one_method
 from mbrl_split.bench.outcome import _references
-from mbrl_split.bench.report import _group, cells, sentence, to_markdown, write_report
+from mbrl_split.bench.report import _group, cells, print_table, sentence, to_markdown, write_report
 from mbrl_split.bench.results import curves, summarise
 
 
@@ -242,3 +244,17 @@ def test_markdown_holds_every_row() -> None:
     text = to_markdown(summary())
     for label in ORDER:
         assert f"| {label}" in text
+
+
+def test_a_narrow_terminal_cuts_no_number() -> None:
+    made = summary()
+    long = next(r for r in made["rows"] if r["algorithm"] == "ppo-true")
+    long |= {"algorithm": "a-method-of-a-very-long-name", "oracle_seconds": 1_234_567.8}
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_table(made, console)
+    text = console.export_text()
+    assert "…" not in text
+    for row in made["rows"]:
+        for number in cells(row)[1:]:
+            assert number in text
+    assert max(map(len, text.partition("\ntruths:")[0].splitlines())) <= 80
