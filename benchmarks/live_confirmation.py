@@ -1,6 +1,6 @@
 """Does a policy that a suite judged on a table keep its promise on the live model?
 
-    mbrl-split bench run benchmarks/rl_vs_mbrl.yaml --out runs/rl_vs_mbrl --only equalised/ppo-fading-gp-50/0
+    mbrl-split bench run benchmarks/rl_vs_mbrl.yaml --out runs/rl_vs_mbrl --only equalised/ppo-hats-rounds-50/0
     python benchmarks/live_confirmation.py RUN [--contexts 40] [--store runs/confirmation.sqlite] [--out DIR]
 
 RUN is the folder of a finished run of an agent. Its policy chooses a split in fresh contexts; so do the best fixed
