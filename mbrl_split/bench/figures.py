@@ -79,16 +79,28 @@ def regret_by_truth(points: pd.DataFrame, rows: list[dict[str, Any]], unit: str)
     """Regret against true evaluations: the median over seeds as a line, every seed as a faint one; of the best rows."""
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.4, 4.6))
-        for index, row in enumerate(_shown(rows)):
-            mine = points[points["algorithm"] == row["algorithm"]]
-            _one_method(axes, mine, row["algorithm"], COLOURS[index % 8], MARKERS[index % 8], _LINES[index // 8])
-        for index, row in enumerate(r for r in rows if r.get("true_evaluations") == 0 and r["algorithm"] != "optimal"):
-            axes.axhline(row["regret"], color="#777777", lw=1, ls=("--", ":", "-.")[index % 3], label=row["algorithm"])
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        _curves(axes, points, rows, "true_evaluations")
         axes.set_xlabel("true evaluations paid for")
         axes.set_ylabel(_named(unit))
         axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=4)
+        return to_svg(figure)
+
+
+def regret_by_seconds(points: pd.DataFrame, rows: list[dict[str, Any]], unit: str) -> str:
+    """The same against seconds: on the left of truth, on the right of truth and training."""
+    points = points.assign(seconds=points["oracle_seconds"] + points["train_seconds"])
+    with mpl.rc_context(STYLE):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.6), sharey=True)
+        for axes, column, label in (
+            (left, "oracle_seconds", "seconds of truth"),
+            (right, "seconds", "seconds of truth and training"),
+        ):
+            _curves(axes, points, rows, column)
+            axes.set_xlabel(label)
+        left.set_ylabel(_named(unit))
+        figure.legend(
+            *left.get_legend_handles_labels(), fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncol=5
+        )
         return to_svg(figure)
 
 
@@ -119,14 +131,25 @@ def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [r for r in learners if r in best]
 
 
-def _one_method(axes: Axes, points: pd.DataFrame, label: str, colour: str, marker: str, line: str) -> None:
+def _curves(axes: Axes, points: pd.DataFrame, rows: list[dict[str, Any]], price: str) -> None:
+    """The best learners' curves against one column of the points, and the exact references, on logarithmic axes."""
+    for index, row in enumerate(_shown(rows)):
+        mine = points[points["algorithm"] == row["algorithm"]]
+        _one_method(axes, mine, price, row["algorithm"], COLOURS[index % 8], MARKERS[index % 8], _LINES[index // 8])
+    for index, row in enumerate(r for r in rows if r.get("true_evaluations") == 0 and r["algorithm"] != "optimal"):
+        axes.axhline(row["regret"], color="#777777", lw=1, ls=("--", ":", "-.")[index % 3], label=row["algorithm"])
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+
+
+def _one_method(axes: Axes, points: pd.DataFrame, price: str, label: str, colour: str, marker: str, line: str) -> None:
     # Of several policies at one price the last counts; the axis is logarithmic, so it ends at a thousandth.
     points = points.assign(regret=points["regret"].clip(lower=1e-3), point=points.groupby("seed").cumcount())
-    for _, curve in points.groupby(["seed", "true_evaluations"], as_index=False).last().groupby("seed"):
-        axes.plot(curve["true_evaluations"], curve["regret"], color=colour, lw=0.8, alpha=0.35)
+    for _, curve in points.groupby(["seed", price], as_index=False).last().groupby("seed"):
+        axes.plot(curve[price], curve["regret"], color=colour, lw=0.8, alpha=0.35)
     # The runs of one method are judged at the same points of their course, so the n-th points belong together; what
     # they have paid by then may differ.
-    middle = points.groupby("point")[["true_evaluations", "regret"]].median()
-    middle = middle.groupby("true_evaluations", as_index=False).last()
+    middle = points.groupby("point")[[price, "regret"]].median()
+    middle = middle.groupby(price, as_index=False).last()
     style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4.5, "lw": 2, "ls": line, "label": label}
-    axes.plot(middle["true_evaluations"], middle["regret"], **style)
+    axes.plot(middle[price], middle["regret"], **style)

@@ -248,7 +248,12 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, scenario: str, model
             "svg": figures.regret_by_truth(mine, rows, reference["regret_unit"]),
             "caption": "Regret against true evaluations. Bold: the median over seeds; faint: every seed. Horizontal "
             "lines are exact references that pay for no truth.",
-        }
+        },
+        {
+            "name": "seconds",
+            "svg": figures.regret_by_seconds(mine, rows, reference["regret_unit"]),
+            "caption": "The same against seconds: of truth, as they were counted, and of truth and training together.",
+        },
     ]
     if reference.get("landscape"):
         shown.insert(

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mbrl_split import BadInput
 from mbrl_split.bench.comparison import prices
-from mbrl_split.bench.figures import _one_method
+from mbrl_split.bench.figures import _one_method, regret_by_seconds
 from mbrl_split.bench.outcome import _references
 from mbrl_split.bench.report import _group, cells, print_table, sentence, to_markdown, write_report
 from mbrl_split.bench.results import curves, summarise
@@ -196,11 +196,23 @@ def test_the_bold_curve_belongs_to_all_seeds_at_every_point() -> None:
         ]
     )
     axes = plt.figure().subplots()
-    _one_method(axes, table, "a", "k", "o", "-")
+    _one_method(axes, table, "true_evaluations", "a", "k", "o", "-")
     bold = axes.lines[-1]
     assert bold.get_xdata().tolist() == [60]
     assert bold.get_ydata().tolist() == [0.02]
     plt.close()
+
+
+def test_curves_against_seconds_are_of_truth_and_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[plt.Figure] = []
+    monkeypatch.setattr("mbrl_split.bench.figures.to_svg", lambda figure: drawn.append(figure) or "")
+    regret_by_seconds(points(), summary()["rows"], "headroom")
+    left, right = drawn[0].axes
+    bold = [next(line for line in axes.lines if line.get_label() == "ppo-mlp") for axes in (left, right)]
+    assert bold[0].get_xdata().tolist() == [5.0, 7.0, 10.0]  # a tenth of a second each, as RUNS has it
+    assert bold[1].get_xdata().tolist() == [6.0, 8.0, 11.0]  # and one second of training
+    assert bold[0].get_ydata().tolist() == bold[1].get_ydata().tolist() == [0.5, 0.15, 0.11]
+    plt.close(drawn[0])
 
 
 def test_runs_judged_on_two_tables_are_not_averaged() -> None:
@@ -228,11 +240,11 @@ def test_the_page_is_self_contained_and_escapes(tmp_path: Path) -> None:
     write_report(summary(), points(), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "A &lt;title&gt;" in page
-    assert page.count("<svg") == 2  # the curves and the profile
+    assert page.count("<svg") == 3  # the curves, twice, and the profile
     assert "<script" not in page
     assert "src=" not in page
     files = sorted(f.name for f in (tmp_path / "figures").iterdir())
-    assert files == ["equalised-m-curves.svg", "equalised-m-profile.svg"]
+    assert files == [f"equalised-m-{name}.svg" for name in ("curves", "profile", "seconds")]
     assert ElementTree.parse(tmp_path / "figures" / files[0]).getroot().tag.endswith("svg")
     links = [part.split('"')[0] for part in page.split('href="')[1:]]
     assert all(link.startswith(("#", "runs/")) for link in links if not link.startswith("#")), links
