@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import importlib.util
 import inspect
 import json
@@ -74,7 +75,7 @@ def run_suite(suite: Suite, out: Path, cells: list[Cell], *, jobs: int = 1, stor
     store_path = store.resolve() if store is not None else out / "measurements.sqlite"
     open_store(store_path)  # made once, here, and complained about here
     folders = out / "runs"
-    waiting = [c for c in cells if not (folders / c.folder / "DONE").exists()]
+    waiting = [c for c in cells if not _finished(c, folders / c.folder, suite.baselines)]
     # The longest first: they would otherwise leave the other processes idle at the end.
     waiting.sort(key=lambda c: -(c.budget if c.algorithm.algorithm not in EXACT else 0))
     failed: list[Outcome] = []
@@ -107,12 +108,13 @@ def run_cell(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> Out
     """One run, start to finish, and how it ended.
 
     A run that was cut off starts again from its seed: its measurements are in the store, so no truth is paid for
-    twice. ``DONE`` is written last.
+    twice. ``DONE`` is written last; it says by which text of a baseline's file the run was made.
     """
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     write_text(folder / "spec.json", json.dumps(cell.spec(), indent=2) + "\n")
+    made_by = _text_of_baseline(cell, baselines)
     result: dict[str, Any] = {"folder": folder.name, "spec": cell.spec(), "status": "ok", "error": None, "curve": []}
     try:
         with one_thread():
@@ -123,8 +125,23 @@ def run_cell(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> Out
         result |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
         write_text(folder / "traceback.txt", traceback.format_exc())
     write_text(folder / "result.json", json.dumps(result, indent=1) + "\n")
-    (folder / "DONE" if result["status"] == "ok" else folder / "FAILED").touch()
+    write_text(folder / ("DONE" if result["status"] == "ok" else "FAILED"), made_by)
     return Outcome(cell.name, result["status"], result["error"])
+
+
+def _finished(cell: Cell, folder: Path, baselines: Path) -> bool:
+    """Whether there is nothing left to run: the run ended, by the baseline as its file is now or on an unknown day."""
+    try:
+        made_by = (folder / "DONE").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return made_by in ("", _text_of_baseline(cell, baselines))
+
+
+def _text_of_baseline(cell: Cell, baselines: Path) -> str:
+    """A digest of the file that a row's baseline stands in; empty where it has none."""
+    path = baselines / f"{cell.algorithm.baseline}.py"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if cell.algorithm.baseline and path.is_file() else ""
 
 
 def _measure_and_judge(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Runs that come back from a published outcome: counted as run, summed up to the same figures, added to."""
+"""What counts as run: what was published, summed up to the same figures; a baseline only as its file is now."""
 
 from __future__ import annotations
 
@@ -74,3 +74,24 @@ def test_what_a_row_no_longer_says_does_not_come_back_and_what_is_there_stays(ra
 def test_a_folder_without_results_is_one_line(ran: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="holds no published results"):
         restore(load_suite(ran), tmp_path, tmp_path / "out")
+
+
+def test_a_baseline_that_was_edited_runs_again_and_the_rest_does_not(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parents[2] / "baselines", tmp_path / "baselines")
+    path = tmp_path / "suite.yaml"
+    path.write_text(yaml.safe_dump({**SUITE, "seeds": 1, "algorithms": SUITE["algorithms"][:2]}))
+    out = tmp_path / "out"
+
+    def times() -> dict[str, int]:
+        main(["bench", "run", str(path), "--out", str(out)])
+        return {p.parent.name.split("-")[3]: p.stat().st_mtime_ns for p in out.glob("runs/*/result.json")}
+
+    first = times()
+    assert set(first) == {"best", "knn"}
+    assert times() == first
+    with (tmp_path / "baselines" / "knn.py").open("a") as file:
+        file.write("# another text\n")
+    again = times()
+    assert again["best"] == first["best"]
+    assert again["knn"] > first["knn"]
+    assert times() == again
