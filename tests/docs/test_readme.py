@@ -24,10 +24,10 @@ def test_the_prices_are_the_headline_suite_s() -> None:
     found = {p.algorithm: price_cells(p)[2] for p in prices(rows) if p.seeds == 10}
     block = (ROOT / "README.md").read_text().split("<!-- prices -->")[1].split("<!-- /prices -->")[0]
     shown = re.findall(r"\(`(.+?)`\) \| ([\d,]+) \|", block)
-    assert len(shown) == 5
+    assert len(shown) == 6
     for algorithm, price in shown:
         assert found[algorithm] == price, algorithm
     # "Best" of its kind, as the page of the suite has it.
     claims = (ROOT / "benchmarks" / "results" / "rl_vs_mbrl" / "claims.md").read_text()
-    for algorithm, _ in shown:
+    for algorithm in {a for a, _ in shown} - {"ppo-hats-rounds-50"}:  # which stands there beside its cheaper variant
         assert f"| {algorithm} | " in claims.split("## equalised on smollm2-135m")[1].split("Against")[0]
