@@ -21,14 +21,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from mbrl_split import BadInput
+from mbrl_split import InvalidInputError
 from mbrl_split.agents import PPO
-from mbrl_split.bench.base import Array, Checkpoint, Method, Task
-from mbrl_split.envs import LLMSplitVector
-from mbrl_split.evaluation import agent_policy
+from mbrl_split.bench.base import Array, CurvePoint, Method, Task
+from mbrl_split.layer_split import LLMSplitVector
+from mbrl_split.layer_split import agent_policy
 from mbrl_split.refresh import random_design
 from mbrl_split.training import RunLogger
-from mbrl_split.training.chunk import learn_chunk
+from mbrl_split.training.segment import learn_segment
 
 MAX_MOVE = 4
 
@@ -86,11 +86,11 @@ class AuthorsSetup(Method):
     num_envs: int = 16
     agent: dict[str, Any] = field(default_factory=dict)
 
-    def learn(self, task: Task) -> Iterator[Checkpoint]:
-        if task.scenario.dynamics is not None or task.scenario.reference == "start":
-            raise BadInput("the authors' set-up knows no sessions; give a scenario without dynamics, reference 'clean'")
+    def learn(self, task: Task) -> Iterator[CurvePoint]:
+        if task.scenario.context_process is not None or task.scenario.reference == "start":
+            raise InvalidInputError("the authors' set-up knows no sessions; give a scenario without context_process, reference 'clean'")
         if not np.isfinite(task.ledger.remaining):
-            raise BadInput("the authors' set-up spends its budget at once: give one")
+            raise InvalidInputError("the authors' set-up spends its budget at once: give one")
         rng = task.rng(1)
         found = 1
         while found:  # clean references make the price of a row vary: ask until nothing more fits
@@ -105,8 +105,8 @@ class AuthorsSetup(Method):
         policy = agent_policy(agent, theirs, task.n_layers)
         logger, step = RunLogger(task.folder), 0
         while step < task.env_steps:
-            step = learn_chunk(
+            step = learn_segment(
                 agent, env, step, step + task.env_steps // 20, task.env_steps, logger, source="surrogate"
             )
-            yield Checkpoint(policy, step)
+            yield CurvePoint(policy, step)
         logger.close()

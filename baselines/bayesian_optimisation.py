@@ -19,9 +19,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from mbrl_split import BadInput
-from mbrl_split.bench.base import Array, Checkpoint, Method, Task
-from mbrl_split.bench.lookup import RulePolicy
+from mbrl_split import InvalidInputError
+from mbrl_split.bench.base import Array, CurvePoint, Method, Task
+from mbrl_split.layer_split.policies.lookup import RulePolicy
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class BayesianOptimisation(Method):
     per_cell: int = 8
     first: int = 4
 
-    def learn(self, task: Task) -> Iterator[Checkpoint]:
+    def learn(self, task: Task) -> Iterator[CurvePoint]:
         rng, varying = task.rng(1), [j for j, c in enumerate(task.scenario.context) if c.low < c.high]
         # Each text window's clean reference is charged once: set that aside before sizing the grid.
         clean = task.scenario.pool / task.scenario.windows
         cells = (task.ledger.remaining - clean) / self.per_cell
         side = int(max(0.0, cells) ** (1 / len(varying))) if np.isfinite(cells) else 0
         if side < 2:
-            raise BadInput(
+            raise InvalidInputError(
                 f"{self.per_cell} evaluations in each of {2 ** len(varying)} cells or more need a budget of at least "
                 f"{int(clean) + self.per_cell * 2 ** len(varying)} true evaluations"
             )
@@ -59,7 +59,7 @@ class BayesianOptimisation(Method):
         for turn in range(len(begin), self.per_cell + 1):
             beliefs = np.array([self._model(task, t, r) for t, r in zip(tried, rewards, strict=True)])
             means, deviations = beliefs[:, 0], beliefs[:, 1]
-            yield Checkpoint(self._policy(task, centres, varying, task.splits[means.argmax(axis=1)]))
+            yield CurvePoint(self._policy(task, centres, varying, task.splits[means.argmax(axis=1)]))
             if turn == self.per_cell:
                 return
             gain = means - means.max(axis=1, keepdims=True)

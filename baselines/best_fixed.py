@@ -10,14 +10,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mbrl_split.bench.base import Checkpoint, Method, Task
-from mbrl_split.bench.lookup import RulePolicy
+from mbrl_split.bench.base import CurvePoint, Method, Task
+from mbrl_split.layer_split.policies.lookup import RulePolicy
 
 
 class BestFixed(Method):
     """One split for all contexts."""
 
-    def learn(self, task: Task) -> Iterator[Checkpoint]:
+    def learn(self, task: Task) -> Iterator[CurvePoint]:
         rng = task.rng(1)
         rewards = np.empty((0, len(task.splits)))
         for n in task.stages(first=4):
@@ -25,6 +25,6 @@ class BestFixed(Method):
             if len(damage):
                 rewards = np.concatenate([rewards, task.reward(damage, task.splits[None])])
                 best = int(task.splits[rewards.mean(axis=0).argmax()])
-                yield Checkpoint(RulePolicy(task, lambda context, best=best: np.full(len(context), best)))
+                yield CurvePoint(RulePolicy(task, lambda context, best=best: np.full(len(context), best)))
             if len(damage) < n:
                 return

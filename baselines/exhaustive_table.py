@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
-from mbrl_split import BadInput
-from mbrl_split.bench.base import Array, Checkpoint, Method, Task
-from mbrl_split.bench.lookup import lookup_policy
+from mbrl_split import InvalidInputError
+from mbrl_split.bench.base import Array, CurvePoint, Method, Task
+from mbrl_split.layer_split.policies.lookup import lookup_policy
 
 
 def grid_shape(cells: int, columns: int) -> tuple[int, ...]:
@@ -29,7 +29,7 @@ def grid_shape(cells: int, columns: int) -> tuple[int, ...]:
 class ExhaustiveTable(Method):
     """Every split on a grid, in one go."""
 
-    def learn(self, task: Task) -> Iterator[Checkpoint]:
+    def learn(self, task: Task) -> Iterator[CurvePoint]:
         splits, columns = task.splits, task.scenario.context
         varying = [j for j, c in enumerate(columns) if c.low < c.high]
         # Each text window's clean reference is charged once: set that aside before sizing the grid.
@@ -37,7 +37,7 @@ class ExhaustiveTable(Method):
         budget = task.ledger.remaining
         shape = grid_shape(int((budget - clean) // len(splits)), len(varying))
         if min(shape) < 2:
-            raise BadInput(
+            raise InvalidInputError(
                 f"an exhaustive table of {len(splits)} splits needs {int(clean) + len(splits) * 2 ** len(varying)} "
                 f"true evaluations or more, not {budget:g}"
             )
@@ -55,4 +55,4 @@ class ExhaustiveTable(Method):
             unit = [np.clip(columns[j].to_unit(rows[:, j + 1]), 0.0, 1.0) for j in varying]
             return np.asarray(table(np.column_stack([rows[:, 0], *unit])))
 
-        yield Checkpoint(lookup_policy(task, interpolate))
+        yield CurvePoint(lookup_policy(task, interpolate))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.bench.base import Array, Checkpoint, Method, Policy, Task
-from mbrl_split.bench.lookup import RulePolicy
+from mbrl_split.bench.base import Array, CurvePoint, Method, Policy, Task
+from mbrl_split.layer_split.policies.lookup import RulePolicy
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class NoiseBins(Method):
 
     bins: int = 8
 
-    def learn(self, task: Task) -> Iterator[Checkpoint]:
+    def learn(self, task: Task) -> Iterator[CurvePoint]:
         rng = task.rng(1)
         seen, rewards = np.empty(0, np.int64), np.empty((0, len(task.splits)))
         for n in task.stages(first=self.bins):
@@ -34,7 +34,7 @@ class NoiseBins(Method):
             if len(damage):
                 seen = np.concatenate([seen, bins[: len(damage)]])
                 rewards = np.concatenate([rewards, task.reward(damage, task.splits[None])])
-                yield Checkpoint(self._policy(task, seen, rewards))
+                yield CurvePoint(self._policy(task, seen, rewards))
             if len(damage) < n:
                 return
 

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mbrl_split import BadInput
+from mbrl_split import InvalidInputError
 from mbrl_split.agents import PPO
-from mbrl_split.bench.base import Array, Checkpoint, Method, Task
-from mbrl_split.envs import LLMSplitVector
-from mbrl_split.evaluation import agent_policy
-from mbrl_split.oracles import TableOracle
+from mbrl_split.bench.base import Array, CurvePoint, Method, Task
+from mbrl_split.layer_split import LLMSplitVector
+from mbrl_split.layer_split import agent_policy
+from mbrl_split.layer_split import TableOracle
 from mbrl_split.training import RunLogger
-from mbrl_split.training.chunk import learn_chunk
+from mbrl_split.training.segment import learn_segment
 
 
 class Expected:
@@ -49,15 +49,15 @@ class PPOPerfectTable(Method):
     num_envs: int = 16
     agent: dict[str, Any] = field(default_factory=dict)
 
-    def learn(self, task: Task) -> Iterator[Checkpoint]:
+    def learn(self, task: Task) -> Iterator[CurvePoint]:
         if not isinstance(task.ledger.oracle, TableOracle):
-            raise BadInput("the perfect table needs truth: table in the suite; there is none behind a live oracle")
+            raise InvalidInputError("the perfect table needs truth: table in the suite; there is none behind a live oracle")
         env = LLMSplitVector(self.num_envs, task.scenario, source=Expected(task.ledger.oracle))
         spaces = env.single_observation_space, env.single_action_space
         agent = PPO(*spaces, seed=int(task.rng(3).integers(2**31)), **self.agent)
-        policy = agent if task.scenario.dynamics is not None else agent_policy(agent, task.scenario, task.n_layers)
+        policy = agent if task.scenario.context_process is not None else agent_policy(agent, task.scenario, task.n_layers)
         logger, step = RunLogger(task.folder), 0
         while step < task.env_steps:
-            step = learn_chunk(agent, env, step, step + task.env_steps // 20, task.env_steps, logger, source="table")
-            yield Checkpoint(policy, step)
+            step = learn_segment(agent, env, step, step + task.env_steps // 20, task.env_steps, logger, source="table")
+            yield CurvePoint(policy, step)
         logger.close()

@@ -13,11 +13,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mbrl_split import BadInput, BudgetExhausted
+from mbrl_split import InvalidInputError, BudgetExhaustedError
 from mbrl_split.agents import to_sb3
-from mbrl_split.bench.base import Checkpoint, Method, Task
-from mbrl_split.envs import LLMSplitVector, OracleSource
-from mbrl_split.evaluation import agent_policy
+from mbrl_split.bench.base import CurvePoint, Method, Task
+from mbrl_split.layer_split import LLMSplitVector
+from mbrl_split.envs import OracleSource
+from mbrl_split.layer_split import agent_policy
 
 POINTS = 20
 """Points of the curve, about."""
@@ -37,29 +38,29 @@ class StableBaselines(Method):
     num_envs: int = 16
     config: dict[str, Any] = field(default_factory=dict)
 
-    def learn(self, task: Task) -> Iterator[Checkpoint]:
+    def learn(self, task: Task) -> Iterator[CurvePoint]:
         env = LLMSplitVector(self.num_envs, task.scenario, source=OracleSource(task.ledger))
         steps = int(min(task.env_steps, task.ledger.remaining))
         model = self._model(to_sb3(env), int(task.rng(3).integers(2**31)), steps)
         judged = Predicts(model)
-        policy = judged if task.scenario.dynamics is not None else agent_policy(judged, task.scenario, task.n_layers)
+        policy = judged if task.scenario.context_process is not None else agent_policy(judged, task.scenario, task.n_layers)
         # Whole rollouts only: what is collected after the last update would be paid for and not learnt from.
         rollout = self.num_envs * int(getattr(model, "n_steps", 0) or model.train_freq.frequency)
-        chunk = max(1, steps // POINTS // rollout) * rollout
+        segment = max(1, steps // POINTS // rollout) * rollout
         while model.num_timesteps == 0 or model.num_timesteps + rollout <= steps:
             whole = (steps - model.num_timesteps) // rollout * rollout
             try:
-                model.learn(max(rollout, min(chunk, whole)), reset_num_timesteps=False)
-            except BudgetExhausted:
-                yield Checkpoint(policy, model.num_timesteps)
+                model.learn(max(rollout, min(segment, whole)), reset_num_timesteps=False)
+            except BudgetExhaustedError:
+                yield CurvePoint(policy, model.num_timesteps)
                 return
-            yield Checkpoint(policy, model.num_timesteps)
+            yield CurvePoint(policy, model.num_timesteps)
 
     def _model(self, env: Any, seed: int, steps: int) -> Any:
         try:
             import stable_baselines3
         except ImportError:
-            raise BadInput("this baseline needs the package stable-baselines3: pip install mbrl-split[peers]") from None
+            raise InvalidInputError("this baseline needs the package stable-baselines3: pip install mbrl-split[peers]") from None
         made = getattr(stable_baselines3, self.agent.upper())
         model = made("MlpPolicy", env, seed=seed, device="cpu", **self.config)
         if self.agent == "dqn":

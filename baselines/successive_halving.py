@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split import BadInput
-from mbrl_split.bench.base import Array, Checkpoint, Method, Task
-from mbrl_split.bench.lookup import RulePolicy
+from mbrl_split import InvalidInputError
+from mbrl_split.bench.base import Array, CurvePoint, Method, Task
+from mbrl_split.layer_split.policies.lookup import RulePolicy
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class SuccessiveHalving(Method):
 
     bins: int = 8
 
-    def learn(self, task: Task) -> Iterator[Checkpoint]:
+    def learn(self, task: Task) -> Iterator[CurvePoint]:
         rng, noise = task.rng(1), task.scenario.context[0]
         rounds = int(np.ceil(np.log2(len(task.splits))))
         # Each text window's clean reference is charged once: set that aside before sharing the budget.
         clean = task.scenario.pool / task.scenario.windows
         share = (task.ledger.remaining - clean) / (rounds * self.bins)
         if not len(task.splits) <= share < np.inf:
-            raise BadInput(
+            raise InvalidInputError(
                 f"successive halving of {len(task.splits)} splits in {self.bins} bins needs "
                 f"{int(clean) + rounds * self.bins * len(task.splits)} true evaluations or more, and a budget"
             )
@@ -54,4 +54,4 @@ class SuccessiveHalving(Method):
                 unit = np.clip(noise.to_unit(context[:, 0]), 0.0, 1.0)
                 return best[np.minimum((unit * self.bins).astype(np.int64), self.bins - 1)]
 
-            yield Checkpoint(RulePolicy(task, rule))
+            yield CurvePoint(RulePolicy(task, rule))

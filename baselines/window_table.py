@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mbrl_split.bench.base import Array, Checkpoint, Method, Task
-from mbrl_split.bench.informed import Ratios
-from mbrl_split.bench.lookup import lookup_policy
+from mbrl_split.bench.base import Array, CurvePoint, Method, Task
+from mbrl_split.layer_split.policies.informed import Ratios
+from mbrl_split.layer_split.policies.lookup import lookup_policy
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class WindowTable(Method):
     kink: float = 0.3
     plan: bool = False
 
-    def learn(self, task: Task) -> Iterator[Checkpoint]:
+    def learn(self, task: Task) -> Iterator[CurvePoint]:
         ratios, rng = Ratios(task), task.rng(1)
         for n in task.stages(first=2):
             damage = task.measure_splits(task.contexts(n, rng), rng)
@@ -40,7 +40,7 @@ class WindowTable(Method):
                 Z, y, _ = ratios.rows()
                 curves = self._curves(task, Z, y)
                 damage_at = ratios.damage(lambda points, c=curves: self._read(task, c, points))
-                yield Checkpoint(lookup_policy(task, damage_at, plan=self.plan))
+                yield CurvePoint(lookup_policy(task, damage_at, plan=self.plan))
             if len(damage) < n:
                 return
 

@@ -19,7 +19,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from mbrl_split.channels import Identity
-from mbrl_split.errors import Refused
+from mbrl_split.errors import UnsupportedError
 from mbrl_split.llm import SplitModel
 from mbrl_split.llm.stack import largest_difference
 
@@ -214,7 +214,7 @@ def main() -> None:
     for model_type in ARCHITECTURES:
         try:
             rows.append(examine(model_type))
-        except Refused as refusal:
+        except UnsupportedError as refusal:
             print(f"{model_type}: refused: {refusal}")
             continue
         print(table(rows[-1:]).splitlines()[-1], flush=True)

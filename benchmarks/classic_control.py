@@ -83,7 +83,7 @@ class PeerPolicy:
 def train_ours(cell: dict[str, Any], seed: int, curve: Curve, *, native: bool = False) -> Any:
     """Our agent; ``native``: on Gymnasium's vectorised twin of the environment, with the settings of the race."""
     agent, env_id = cell["agent"], cell["env"]
-    kind, settings = getattr(ours, agent), ours.preset_run(agent, env_id)
+    kind, settings = getattr(ours, agent), ours.zoo_run(agent, env_id)
     if native:
         settings |= cell["native"]
     n_envs = settings.pop("n_envs")
@@ -105,8 +105,8 @@ def train_ours(cell: dict[str, Any], seed: int, curve: Curve, *, native: bool = 
 
 
 def peer_settings(agent: str, env_id: str) -> tuple[dict[str, Any], dict[str, bool], int]:
-    """Our preset in the words of Stable-Baselines3: constructor, normaliser, number of environments."""
-    settings = ours.preset_run(agent, env_id)
+    """Our zoo_settings in the words of Stable-Baselines3: constructor, normaliser, number of environments."""
+    settings = ours.zoo_run(agent, env_id)
     for name in ("steps", "double"):  # its DQN is never double, and the presets that name it have it off
         settings.pop(name, None)
     n_envs = settings.pop("n_envs")
@@ -203,8 +203,8 @@ def outcome(library: str, cell: dict[str, Any], seed: int, episodes: int) -> dic
 
 
 def settings_of(cell: dict[str, Any], library: str) -> Any:
-    """The preset as plain data."""
-    settings = ours.preset_run(cell["agent"], cell["env"]) | (cell["native"] if library == NATIVE else {})
+    """The zoo_settings as plain data."""
+    settings = ours.zoo_run(cell["agent"], cell["env"]) | (cell["native"] if library == NATIVE else {})
     return json.loads(json.dumps(settings, default=repr))
 
 
@@ -408,7 +408,7 @@ def figure(cells: list[dict[str, Any]], rows: list[dict[str, Any]], path: Path) 
 
 
 def current(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Runs with the present settings; a changed preset is run anew, its old rows stay as a record."""
+    """Runs with the present settings; a changed zoo_settings is run anew, its old rows stay as a record."""
     cells = {(c["agent"], c["env"]): c for c in yaml.safe_load(args.suite.read_text())["cells"]}
     rows = []
     for r in read(args.out / "runs.jsonl"):

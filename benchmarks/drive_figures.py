@@ -27,13 +27,13 @@ import numpy as np
 from drive_grid import judge, settings
 from matplotlib.ticker import NullFormatter
 
-from mbrl_split import scenario
+from mbrl_split.layer_split import scenario
 from mbrl_split.bench.figures import COLOURS, STYLE, to_svg
 from mbrl_split.bench.results import fixed_regret
-from mbrl_split.envs import LLMSplitVector, TableSource
-from mbrl_split.evaluation import SessionProblem
-from mbrl_split.evaluation.session_problem import _Hold
-from mbrl_split.oracles import TableOracle
+from mbrl_split.layer_split import LLMSplitVector, TableSource
+from mbrl_split.layer_split import SessionJudge
+from mbrl_split.layer_split.judging.session import _Hold
+from mbrl_split.layer_split import TableOracle
 
 OUT = Path(__file__).parent / "results" / "drive"
 CORRELATIONS = (0.5, 0.8, 0.95)
@@ -43,7 +43,7 @@ SEED = 977
 REFERENCE_SESSIONS = 2000  # as in rl_vs_mbrl.yaml, so that both pages name one headroom
 
 
-def moving_price(problem: SessionProblem) -> float:
+def moving_price(problem: SessionJudge) -> float:
     """What moving one layer costs in the reward, halfway through the session, at the middle of the noise's range."""
     prices, s = problem._models[0].prices, problem.scenario
     turn, middle = s.episode_steps // 2, problem.n_layers // 2
@@ -57,8 +57,8 @@ def losses(model: str, contexts: int) -> list[dict[str, Any]]:
     rows = []
     for correlation in CORRELATIONS:
         for start in CONTEXTS:
-            s = scenario("drive", dynamics={"correlation": correlation, "start_tokens": start})
-            problem = SessionProblem.of_table(TableOracle.load(model, s, half="judge"), contexts, SEED)
+            s = scenario("drive", context_process={"correlation": correlation, "start_tokens": start})
+            problem = SessionJudge.of_table(TableOracle.load(model, s, half="judge"), contexts, SEED)
             rows.append(
                 {
                     "correlation": correlation,
@@ -102,7 +102,7 @@ def episode(model: str, number: int) -> str:
     """One session under each policy: channel, load, battery, split."""
     s = scenario("drive")
     table = TableOracle.load(model, s, half="judge")
-    problem = SessionProblem.of_table(table, 400, SEED)
+    problem = SessionJudge.of_table(table, 400, SEED)
     policies: dict[str, Any] = {"optimal": problem._models[0].policy("optimal")}
     policies |= {rule: problem._models[0].policy(rule) for rule in RULES}  # type: ignore[arg-type]
     policies["best-fixed"] = _Hold(s, table.n_layers, problem.fixed_split)
@@ -119,7 +119,7 @@ def episode(model: str, number: int) -> str:
                 action = policy.act(obs, **told)
                 expected = table.expected(env.features(state, action))[0]
                 seen["reward"].append(float(env.compose(expected, state, action)[0]))
-                seen["load"].append(s.dynamics.edge_load[int(state["edge"][0])])  # type: ignore[union-attr]
+                seen["load"].append(s.context_process.edge_load[int(state["edge"][0])])  # type: ignore[union-attr]
                 seen["battery"].append(float(state["battery"][0]))
                 obs, _, _, _, info = env.step(action)
                 seen["noise"].append(float(info["noise"][0]))

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mbrl_split import scenario
-from mbrl_split.evaluation import SessionProblem
-from mbrl_split.oracles import TableOracle, table_path
+from mbrl_split.layer_split import scenario
+from mbrl_split.layer_split import SessionJudge
+from mbrl_split.layer_split import TableOracle, table_path
 
 GRID = Path(__file__).with_suffix(".yaml")
 JUDGE_SEED = 977
@@ -35,7 +35,7 @@ def settings(grid: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "episode_steps": session["turns"],
             "costs": {**profile, "model": model},
-            "dynamics": {
+            "context_process": {
                 "decorrelation": grid["decorrelation"],
                 "speed": speed,
                 **{k: v for k, v in session.items() if k != "turns"},
@@ -49,7 +49,7 @@ def settings(grid: dict[str, Any]) -> list[dict[str, Any]]:
 
 def judge(model: str, overrides: dict[str, Any], contexts: int, replicates: int) -> dict[str, Any]:
     """References of one setting, what the myopic policies lose, and how often both lose enough among resamples."""
-    problem = SessionProblem.of_table(
+    problem = SessionJudge.of_table(
         TableOracle.load(model, scenario("drive", **overrides), half="judge"), contexts, JUDGE_SEED
     )
     optimal, fixed = problem._optimal.mean(axis=0), problem._best_fixed.mean(axis=0)

@@ -30,14 +30,14 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from mbrl_split import scenario
+from mbrl_split.layer_split import scenario
 from mbrl_split.data import documents
-from mbrl_split.envs import LLMSplitVector, TableSource
-from mbrl_split.evaluation import SessionModel
+from mbrl_split.layer_split import LLMSplitVector, TableSource
+from mbrl_split.layer_split import SessionModel
 from mbrl_split.llm import SplitModel
-from mbrl_split.oracles import TableOracle
-from mbrl_split.oracles.context import channel_of
-from mbrl_split.scenarios import Scenario
+from mbrl_split.layer_split import TableOracle
+from mbrl_split.layer_split.oracle.context import channel_of
+from mbrl_split.layer_split.scenarios import Scenario
 
 SEED = 2024
 
@@ -94,8 +94,8 @@ def live(
         number: Of the session; seeds the channel.
         start: Tokens before the first turn.
     """
-    assert s.dynamics is not None
-    window = s.dynamics.prompt_tokens + s.dynamics.answer_tokens
+    assert s.context_process is not None
+    window = s.context_process.prompt_tokens + s.context_process.answer_tokens
 
     def over(turn: int, noise: float) -> Any:
         channel = channel_of(s.channel, {"noise": noise, "m": s.context[1].low}, model.reference_rms)
@@ -154,8 +154,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     s = scenario("drive")
-    assert s.dynamics is not None
-    start = min(s.dynamics.start_tokens, args.context)
+    assert s.context_process is not None
+    start = min(s.context_process.start_tokens, args.context)
     plans = rolled_out(s, TableOracle.load(args.model, s, half="judge"), args.sessions, args.turns)
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / f"live-{args.model}.jsonl"
@@ -166,7 +166,7 @@ def main() -> None:
             rows.append(row)
     model = SplitModel.load(args.model)
     texts = documents(s.text, "judge")
-    window = s.dynamics.prompt_tokens + s.dynamics.answer_tokens
+    window = s.context_process.prompt_tokens + s.context_process.answer_tokens
     need = start + args.turns * window + 1
     tokens = [torch.tensor(model.tokenizer(text)["input_ids"]) for text in texts]
     places = [(d, i) for d, t in enumerate(tokens) for i in range(0, len(t) - need, need)]

@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from scipy import stats
 
-from mbrl_split.envs import compose_reward
-from mbrl_split.evaluation import DecisionProblem, agent_policy
-from mbrl_split.oracles import Ledger, PerplexityOracle, TableOracle, open_store
+from mbrl_split.layer_split import compose_reward
+from mbrl_split.layer_split import SplitJudge, agent_policy
+from mbrl_split.oracles import Ledger, open_store
+from mbrl_split.layer_split import PerplexityOracle, TableOracle
 from mbrl_split.registry import AGENTS
 
 SEED = 40_000  # of contexts and live evaluations; tables, judges and validation use others
@@ -49,7 +50,7 @@ def main() -> None:
     spec = result["spec"]
     name, model = spec["scenario"], spec["model"]
     table = TableOracle.load(model, name, "judge")
-    problem = DecisionProblem.of_table(table, args.contexts, seed=SEED)
+    problem = SplitJudge.of_table(table, args.contexts, seed=SEED)
     agent = AGENTS[spec["algorithm"]["agent"]].load(args.run / "agent")
     policy = agent_policy(agent, problem.scenario, problem.n_layers)
     context = problem.context

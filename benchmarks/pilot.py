@@ -15,10 +15,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mbrl_split.bench.landscape import VIEWS, Landscape, View, read_landscape
+from mbrl_split.layer_split.landscape.landscape import VIEWS, Landscape, View, read_landscape
 from mbrl_split.data import MODELS
-from mbrl_split.errors import BadInput
-from mbrl_split.evaluation.problem import ENOUGH
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.layer_split.judging.decision import ENOUGH
 
 HEAD = (
     "| scenario | range | best split, quiet → loud | headroom (in standard errors) | outcome |\n|---|---|---|---|---|"
@@ -82,7 +82,7 @@ def main() -> None:
     for model in args.models:
         try:
             landscape = read_landscape(model, half=args.half)
-        except BadInput as error:
+        except InvalidInputError as error:
             print(error)
             continue
         models[model] = {view.name: finding(view) for view in landscape.views}

@@ -20,11 +20,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mbrl_split import scenario
+from mbrl_split.layer_split import scenario
 from mbrl_split.agents import SurrogateBandit
-from mbrl_split.envs import LLMSplitVector, OracleSource
-from mbrl_split.evaluation import DecisionProblem, bootstrap, iqm
-from mbrl_split.oracles import Ledger, Oracle, TableOracle
+from mbrl_split.layer_split import LLMSplitVector
+from mbrl_split.envs import OracleSource
+from mbrl_split.layer_split import SplitJudge
+from mbrl_split.evaluation import bootstrap, iqm
+from mbrl_split.oracles import Ledger, Oracle
+from mbrl_split.layer_split import TableOracle
 from mbrl_split.refresh import (
     Always,
     Doubling,
@@ -32,11 +35,13 @@ from mbrl_split.refresh import (
     FixedInterval,
     Geometric,
     Never,
-    Paced,
+    PowerLawBudget,
     RandomAcquisition,
 )
-from mbrl_split.surrogates import TabulatedSurrogate, fading_gp
-from mbrl_split.training import ModelBasedTrainer, argmax_policy, llm_split_objective
+from mbrl_split.surrogates import TabulatedSurrogate
+from mbrl_split.layer_split import fading_gp
+from mbrl_split.training import ModelBasedTrainer
+from mbrl_split.layer_split import argmax_policy, split_reward
 
 FACTOR = 3.0
 STEPS, CHUNK, BUDGET, INITIAL, MEMORY = 4000, 100, 100, 32, 32
@@ -49,8 +54,8 @@ SCHEDULES = {
     "fixed": (FixedInterval(every=700, n=9), MEMORY),
     "geometric": (Geometric(first=250, ratio=2.0, n=11), MEMORY),
     "doubling": (Doubling(first=1500), MEMORY),
-    "paced": (Paced(power=1.0, batch=8), MEMORY),
-    "paced-late": (Paced(power=2.0, batch=8), MEMORY),
+    "paced": (PowerLawBudget(power=1.0, batch=8), MEMORY),
+    "paced-late": (PowerLawBudget(power=2.0, batch=8), MEMORY),
     "error": (ErrorTriggered(n=24, audit_every=200, threshold=5.0, slack=1.0), MEMORY),
     "error-forget": (ErrorTriggered(n=24, audit_every=200, threshold=5.0, slack=1.0, forget=True), None),
 }
@@ -85,18 +90,18 @@ class Interfered(Oracle):
         return self.table.expected(self._true(X))[0]
 
 
-def problems(model: str, contexts: int) -> dict[float, DecisionProblem]:
+def problems(model: str, contexts: int) -> dict[float, SplitJudge]:
     """The decision problem before and after, by factor, on the judge half."""
     found = {}
     for factor in (1.0, FACTOR):
         judge = Interfered(model, "judge")
         judge.factor = factor
-        found[factor] = DecisionProblem.of_function(EQUALISED, judge.n_layers, judge.expected, contexts, seed=977)
+        found[factor] = SplitJudge.of_function(EQUALISED, judge.n_layers, judge.expected, contexts, seed=977)
     return found
 
 
-def run(model: str, name: str, seed: int, judged: dict[float, DecisionProblem], contexts: int) -> dict:
-    """One run: regrets (reward) at the end of every chunk, and what was paid when."""
+def run(model: str, name: str, seed: int, judged: dict[float, SplitJudge], contexts: int) -> dict:
+    """One run: regrets (reward) at the end of every segment, and what was paid when."""
     schedule, memory = SCHEDULES[name]
     rng = np.random.default_rng([seed, 17])
     change = int(rng.uniform(0.25, 0.75) * STEPS)
@@ -104,7 +109,7 @@ def run(model: str, name: str, seed: int, judged: dict[float, DecisionProblem], 
     ledger = Ledger(oracle, budget=BUDGET)
     env = LLMSplitVector(16, EQUALISED, source=OracleSource(ledger))
     surrogate = TabulatedSurrogate(fading_gp(seed=seed, hyper_rows=150), 17)
-    objective = llm_split_objective(EQUALISED, oracle.n_layers)
+    reward_function = split_reward(EQUALISED, oracle.n_layers)
 
     def rows(observations, arms):
         pairs = enumerate(EQUALISED.context)  # the last column of an observation, the split, does not matter here
@@ -114,7 +119,7 @@ def run(model: str, name: str, seed: int, judged: dict[float, DecisionProblem], 
 
     def reward(damage, observations, arms):
         X = rows(observations, arms)
-        return objective.reward(damage.reshape(-1), X).reshape(damage.shape)
+        return reward_function.reward(damage.reshape(-1), X).reshape(damage.shape)
 
     agent = SurrogateBandit(
         env.single_observation_space, env.single_action_space, surrogate=surrogate, rule="greedy", fit_every=0,
@@ -125,13 +130,13 @@ def run(model: str, name: str, seed: int, judged: dict[float, DecisionProblem], 
         oracle.factor = FACTOR if step >= change else 1.0
 
     trainer = ModelBasedTrainer(
-        env, agent, surrogate, schedule, RandomAcquisition(), ledger, total_steps=STEPS, chunk_steps=CHUNK,
+        env, agent, surrogate, schedule, RandomAcquisition(), ledger, total_steps=STEPS, segment_steps=CHUNK,
         initial_design=BUDGET if name == "never" else INITIAL, memory=memory, seed=seed, on_step=world,
     )  # fmt: skip
     policy = argmax_policy(surrogate, EQUALISED, oracle.n_layers)
     regrets, paid = [], []
-    for now in trainer.chunks():
-        # A step at the change is a step in the new world; each policy counts for the chunk that follows it.
+    for now in trainer.segments():
+        # A step at the change is a step in the new world; each policy counts for the segment that follows it.
         regrets.append(judged[oracle.factor].regret(policy).absolute)
         paid.append(now.true_evaluations)
     after = [r for k, r in enumerate(regrets) if (k + 1) * CHUNK >= change]

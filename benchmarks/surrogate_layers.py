@@ -17,14 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mbrl_split import scenario
+from mbrl_split.layer_split import scenario
 from mbrl_split.bench.base import Array, Task
-from mbrl_split.bench.informed import Ratios
-from mbrl_split.bench.judging import judge_for
-from mbrl_split.bench.lookup import lookup_policy
-from mbrl_split.oracles import Ledger, TableOracle
+from mbrl_split.layer_split.policies.informed import Ratios
+from mbrl_split.layer_split.judging.judged import judge_for
+from mbrl_split.layer_split.policies.lookup import lookup_policy
+from mbrl_split.oracles import Ledger
+from mbrl_split.layer_split import TableOracle
 from mbrl_split.refresh import random_design
-from mbrl_split.surrogates import fading_gp
+from mbrl_split.layer_split import fading_gp
 from mbrl_split.training import lesson
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

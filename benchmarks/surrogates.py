@@ -31,20 +31,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from surrogate_peers import PEERS
 from surrogates_apart import OnePerSplit
 
-from mbrl_split.envs import compose_reward
-from mbrl_split.errors import BadInput
-from mbrl_split.evaluation import DecisionProblem
-from mbrl_split.oracles import TableOracle
-from mbrl_split.oracles.table_file import table_path
-from mbrl_split.surrogates import (
-    EnsembleSurrogate,
-    FadingSurrogate,
-    GPSurrogate,
-    MLPSurrogate,
-    XGBoostSurrogate,
-    score,
-    window_rows,
-)
+from mbrl_split.layer_split import compose_reward
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.layer_split import SplitJudge
+from mbrl_split.layer_split import TableOracle
+from mbrl_split.layer_split.tables.table_file import table_path
+from mbrl_split.surrogates import EnsembleSurrogate, GPSurrogate, MLPSurrogate, XGBoostSurrogate, score
+from mbrl_split.layer_split import FadingSurrogate, window_rows
 
 SUITE = Path(__file__).with_suffix(".yaml")
 OURS: dict[str, Callable[..., Any]] = {
@@ -70,7 +63,7 @@ class Judge:
         self.X = np.column_stack([c.sample(suite["fresh"], rng) for c in judge.columns])
         self.fresh = judge.measure(self.X, seeds=rng.integers(0, 2**31, len(self.X))).mean
         self.expected = judge.expected(self.X)[0]
-        self.problem = DecisionProblem.of_table(judge, suite["contexts"], seed=20_000_003)
+        self.problem = SplitJudge.of_table(judge, suite["contexts"], seed=20_000_003)
 
     def run(self, spec: dict[str, Any], n: int, seed: int) -> dict[str, float]:
         """Learn n evaluations, and be judged."""
@@ -153,7 +146,7 @@ def main() -> None:
     for model in args.models.split(","):
         try:
             judges[model] = Judge(model, suite)
-        except BadInput as error:
+        except InvalidInputError as error:
             print(f"left out: {error}", flush=True)
     runs = read_runs(path)
     # Runs on tables that have been measured anew since do not compare with those on the new ones.

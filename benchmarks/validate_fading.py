@@ -27,10 +27,11 @@ from typing import Any
 import numpy as np
 
 from mbrl_split.columns import Column
-from mbrl_split.errors import BadInput
-from mbrl_split.oracles import Ledger, PerplexityOracle, TableOracle, open_store, table_path
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.oracles import Ledger, open_store
+from mbrl_split.layer_split import PerplexityOracle, TableOracle, table_path
 from mbrl_split.oracles.store import Store
-from mbrl_split.scenarios import scenario
+from mbrl_split.layer_split.scenarios import scenario
 
 SHAPES = (0.5, 1.0, 2.0, 4.0)
 SCENARIOS = {"equalised": "equalised", "raw": "paper-a"}  # channel family → a scenario that has it
@@ -140,7 +141,7 @@ def main() -> None:
                 continue
             try:
                 records = compare(model, family, args.tokens, args.draws, store)
-            except BadInput as error:
+            except InvalidInputError as error:
                 print(f"{model}, {name}: {error}", flush=True)
                 continue
             found.append({"model": model, "family": family, "records": records})

@@ -31,10 +31,11 @@ import numpy as np
 from scipy import stats
 
 from mbrl_split.columns import Column
-from mbrl_split.errors import BadInput
-from mbrl_split.oracles import FAMILIES, Ledger, PerplexityOracle, TableOracle, open_store, read_table, table_path
-from mbrl_split.oracles.families import Family
-from mbrl_split.scenarios import Scenario, scenario
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.layer_split import FAMILIES, PerplexityOracle, TableOracle, read_table, table_path
+from mbrl_split.oracles import Ledger, open_store
+from mbrl_split.layer_split.tables.families import Family
+from mbrl_split.layer_split.scenarios import Scenario, scenario
 
 SEED = 20_000  # of points and live evaluations; tables are measured with seeds 0, 1 and 2
 COVERED = 2 * stats.norm.cdf(2) - 1
@@ -175,7 +176,7 @@ def main() -> None:
             try:
                 tokens = args.tokens or live_tokens(model, name, args.half)
                 records = validate(model, FAMILIES[name], args.half, args.points, tokens, store)
-            except BadInput as error:
+            except InvalidInputError as error:
                 print(f"{name}, {model}: {error}", flush=True)
                 continue
             models[model] = {"tokens": tokens, "verdict": verdict(records), "points": records}

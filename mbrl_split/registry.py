@@ -13,7 +13,7 @@ from functools import reduce
 from importlib import import_module
 from typing import Any
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 
 class Registry:
@@ -49,15 +49,14 @@ class Registry:
 
     def __getitem__(self, name: str) -> Any:
         if name not in self:
-            raise BadInput(unknown(self.kind.removesuffix("s"), name, self))
-        module, _, path = self._members[name].partition(":")
+            raise InvalidInputError(unknown(self.kind.removesuffix("s"), name, self))
         try:
-            return reduce(getattr, path.split("."), import_module(module))
+            return resolve(self._members[name])
         except (ImportError, AttributeError) as error:
             if name not in self._origins:
                 raise
             what = f"{self.kind.removesuffix('s')} {name!r}"
-            raise BadInput(f"{what} of the package {self._origins[name]} cannot be loaded: {error}") from error
+            raise InvalidInputError(f"{what} of the package {self._origins[name]} cannot be loaded: {error}") from error
 
     def __iter__(self) -> Iterator[str]:
         self._load_plugins()
@@ -71,6 +70,12 @@ class Registry:
     def origin(self, name: str) -> str:
         """The package and version that a plug-in's name comes from; empty for the library's own names."""
         return self._origins.get(name, "") if name in self else ""
+
+
+def resolve(reference: str) -> Any:
+    """What ``"module:attribute"`` stands for; imports the module."""
+    module, _, path = reference.partition(":")
+    return reduce(getattr, path.split("."), import_module(module))
 
 
 def unknown(what: str, name: str, known: Any) -> str:
@@ -91,8 +96,8 @@ SURROGATES = Registry(
         "ensemble": "mbrl_split.surrogates:EnsembleSurrogate",
         "gp": "mbrl_split.surrogates:GPSurrogate",
         "xgboost": "mbrl_split.surrogates:XGBoostSurrogate",
-        "fading-gp": "mbrl_split.surrogates:fading_gp",
-        "fading-mlp": "mbrl_split.surrogates:fading_mlp",
+        "fading-gp": "mbrl_split.layer_split:fading_gp",
+        "fading-mlp": "mbrl_split.layer_split:fading_mlp",
     },
 )
 # A subclass of Agent; called with (observation_space, action_space, seed=) and the row's settings.
@@ -121,7 +126,7 @@ SCHEDULES = Registry(
         "fixed": "mbrl_split.refresh:FixedInterval",
         "geometric": "mbrl_split.refresh:Geometric",
         "doubling": "mbrl_split.refresh:Doubling",
-        "paced": "mbrl_split.refresh:Paced",
+        "paced": "mbrl_split.refresh:PowerLawBudget",
         "uncertainty": "mbrl_split.refresh:UncertaintyTriggered",
         "error": "mbrl_split.refresh:ErrorTriggered",
         "voi": "mbrl_split.refresh:ValueOfInformation",
@@ -143,26 +148,47 @@ ACQUISITIONS = Registry(
         "diverse": "mbrl_split.refresh:diverse",
     },
 )
-# The kind of a scenario's channel: a function (spec, context, reference_rms) -> Channel; see `channel_of`.
+# The kind of a layer split's channel: a function (spec, context, reference_rms) -> Channel; see `channel_of`.
 CHANNELS = Registry(
     "channels",
     {
-        "radio": "mbrl_split.oracles.context:radio",
-        "snr": "mbrl_split.oracles.context:snr",
-        "erasure": "mbrl_split.oracles.context:erasure",
-        "packet": "mbrl_split.oracles.context:packet",
-        "quantise": "mbrl_split.oracles.context:quantise",
+        "radio": "mbrl_split.layer_split.oracle.context:radio",
+        "snr": "mbrl_split.layer_split.oracle.context:snr",
+        "erasure": "mbrl_split.layer_split.oracle.context:erasure",
+        "packet": "mbrl_split.layer_split.oracle.context:packet",
+        "quantise": "mbrl_split.layer_split.oracle.context:quantise",
     },
 )
-# The source of an environment and the truth of a suite: a function (model, scenario) -> Oracle.
+# The truth of a layer split: a function (model, scenario) -> Oracle.
 ORACLES = Registry(
     "oracles",
     {
-        "live": "mbrl_split.oracles:PerplexityOracle.load",
-        "table": "mbrl_split.oracles:TableOracle.load",
+        "live": "mbrl_split.layer_split:PerplexityOracle.load",
+        "table": "mbrl_split.layer_split:TableOracle.load",
+    },
+)
+# A subclass of Problem; called with the settings that a suite gives it.
+PROBLEMS = Registry(
+    "problems",
+    {
+        "layer-split": "mbrl_split.layer_split:LayerSplit",
+        "gym": "mbrl_split.evaluation:GymProblem",
+    },
+)
+# Commands of the command line beside its own: functions whose arguments and docstring tyro reads; "group name".
+COMMANDS = Registry(
+    "commands",
+    {
+        "models list": "mbrl_split.layer_split.commands:models_list",
+        "models fetch": "mbrl_split.layer_split.commands:models_fetch",
+        "measure": "mbrl_split.layer_split.commands:measure",
+        "landscape": "mbrl_split.layer_split.commands:landscape",
     },
 )
 # A subclass of Method; called with the row's settings. Ours are files in baselines/, which suites name as well.
 BASELINES = Registry("baselines", {})
 
-KINDS = (SURROGATES, AGENTS, SCHEDULES, ACQUISITIONS, CHANNELS, ORACLES, BASELINES)
+KINDS = (SURROGATES, AGENTS, SCHEDULES, ACQUISITIONS, CHANNELS, ORACLES, PROBLEMS, BASELINES)
+
+# What `mbrl-split info` lists besides: named things that are data.
+NAMED = {"models": "mbrl_split.data:MODELS", "scenarios": "mbrl_split.layer_split:SCENARIOS"}

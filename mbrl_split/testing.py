@@ -13,16 +13,25 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mbrl_split.errors import BadInput, MbrlSplitError
+from mbrl_split.errors import InvalidInputError, MbrlSplitError
 
 if TYPE_CHECKING:
     from mbrl_split.agents.conformance import check_agent
     from mbrl_split.channels.conformance import check_channel
     from mbrl_split.envs.conformance import check_environment
+    from mbrl_split.evaluation.conformance import check_problem
     from mbrl_split.oracles.conformance import check_oracle
     from mbrl_split.surrogates.conformance import check_surrogate
 
-__all__ = ["check_agent", "check_any", "check_channel", "check_environment", "check_oracle", "check_surrogate"]
+__all__ = [
+    "check_agent",
+    "check_any",
+    "check_channel",
+    "check_environment",
+    "check_oracle",
+    "check_problem",
+    "check_surrogate",
+]
 
 # The rooms are imported when they are asked for: checking a channel should not load the agents.
 _HOME = {
@@ -30,6 +39,7 @@ _HOME = {
     "check_agent": "mbrl_split.agents.conformance",
     "check_environment": "mbrl_split.envs.conformance",
     "check_oracle": "mbrl_split.oracles.conformance",
+    "check_problem": "mbrl_split.evaluation.conformance",
     "check_channel": "mbrl_split.channels.conformance",
 }
 _CONTRACT = {
@@ -37,6 +47,7 @@ _CONTRACT = {
     "check_agent": "mbrl_split.agents.base:Agent",
     "check_environment": "gymnasium:Env",
     "check_oracle": "mbrl_split.oracles.base:Oracle",
+    "check_problem": "mbrl_split.evaluation.problem:Problem",
     "check_channel": "mbrl_split.channels.base:Channel",
 }
 
@@ -51,7 +62,7 @@ def check_any(target: str) -> str:
     """Check ``module:Class`` by the suite of the contract it implements; returns a line that says so.
 
     Raises:
-        BadInput: The target cannot be imported, implements none of the contracts, or does not conform.
+        InvalidInputError: The target cannot be imported, implements none of the contracts, or does not conform.
     """
     found = _import(target)
     cls = found if isinstance(found, type) else type(found)
@@ -65,24 +76,24 @@ def check_any(target: str) -> str:
             try:
                 getattr(import_module(_HOME[check]), check)(subject)
             except (AssertionError, MbrlSplitError) as error:
-                raise BadInput(f"{target} does not conform: {error}") from None
+                raise InvalidInputError(f"{target} does not conform: {error}") from None
             return f"{target} conforms ({check})"
     kinds = ", ".join(c.rpartition(":")[2] for c in _CONTRACT.values())
-    raise BadInput(f"{target} implements none of the contracts ({kinds})")
+    raise InvalidInputError(f"{target} implements none of the contracts ({kinds})")
 
 
 def _import(target: str) -> Any:
     module, colon, name = target.partition(":")
     if not colon:
-        raise BadInput(f"the target has the form module:Class, not {target!r}")
+        raise InvalidInputError(f"the target has the form module:Class, not {target!r}")
     # As `python -m` does: a user's own file lies in the folder the command is called from.
     sys.path.insert(0, str(Path.cwd()))
     try:
         return getattr(import_module(module), name)
     except ImportError as error:
-        raise BadInput(f"cannot import {module}: {error}") from None
+        raise InvalidInputError(f"cannot import {module}: {error}") from None
     except AttributeError:
-        raise BadInput(f"{module} has no {name}") from None
+        raise InvalidInputError(f"{module} has no {name}") from None
     finally:
         sys.path.pop(0)
 
@@ -91,4 +102,6 @@ def _build(cls: type, target: str) -> Any:
     try:
         return cls()
     except TypeError as error:
-        raise BadInput(f"{target} cannot be built without arguments ({error}); name an instance instead") from None
+        raise InvalidInputError(
+            f"{target} cannot be built without arguments ({error}); name an instance instead"
+        ) from None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mbrl_split import BadInput, registry
+from mbrl_split import InvalidInputError, registry
 
 
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k in registry.KINDS for n in k])
@@ -11,5 +11,5 @@ def test_every_name_leads_to_something_to_call(kind: registry.Registry, name: st
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:
-    with pytest.raises(BadInput, match=r"unknown surrogate 'ensmble'; did you mean 'ensemble'"):
+    with pytest.raises(InvalidInputError, match=r"unknown surrogate 'ensmble'; did you mean 'ensemble'"):
         registry.SURROGATES["ensmble"]

@@ -13,10 +13,10 @@ import time
 
 import numpy as np
 
-from mbrl_split import scenario
-from mbrl_split.envs import LLMSplitVector, TableSource
-from mbrl_split.errors import BadInput
-from mbrl_split.oracles import TableOracle
+from mbrl_split.layer_split import scenario
+from mbrl_split.layer_split import LLMSplitVector, TableSource
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.layer_split import TableOracle
 
 
 def steps_per_second(env: LLMSplitVector, steps: int) -> float:
@@ -59,7 +59,7 @@ def main() -> None:
     for label, source in sources.items():
         try:
             envs = {name: LLMSplitVector(args.envs, problems[name], source=source(name)) for name in names}
-        except BadInput as error:
+        except InvalidInputError as error:
             print(f"{label}: {error}")
             continue
         for env in envs.values():

@@ -28,8 +28,8 @@ import numpy as np
 import torch
 
 from mbrl_split.llm import SplitModel
-from mbrl_split.oracles import PerplexityOracle
-from mbrl_split.scenarios import scenario
+from mbrl_split.layer_split import PerplexityOracle
+from mbrl_split.layer_split.scenarios import scenario
 
 SIDE = 3072  # of the large matrix product
 

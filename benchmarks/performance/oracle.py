@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from mbrl_split.llm import SplitModel
-from mbrl_split.oracles import PerplexityOracle
+from mbrl_split.layer_split import PerplexityOracle
 
 
 def evaluate(model: str, worker: int, rounds: int) -> tuple[float, int]:

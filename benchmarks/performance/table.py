@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mbrl_split.oracles import PerplexityOracle, TableOracle
+from mbrl_split.layer_split import PerplexityOracle, TableOracle
 
 
 def processor_seconds(work: Callable[[], object]) -> float:

@@ -1,4 +1,4 @@
-"""Draws the diagrams of the site: `python docs/tools/draw.py` writes docs/figures/*.svg.
+"""RandomStream the diagrams of the site: `python docs/tools/draw.py` writes docs/figures/*.svg.
 
 The drawings are included in the pages as inline SVG. Their colours are the classes of docs/stylesheets/extra.css, so
 that they follow the light and the dark scheme; they are narrow, so that their text can be read on a phone.

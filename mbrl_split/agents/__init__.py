@@ -11,18 +11,18 @@ from mbrl_split.agents.callbacks import Callbacks, Checkpoint, StopAt
 from mbrl_split.agents.conformance import check_agent
 from mbrl_split.agents.context_free import UCB1, EpsilonGreedy, SuccessiveElimination, ThompsonSampling
 from mbrl_split.agents.dqn import DQN
-from mbrl_split.agents.finite import NonFinite
+from mbrl_split.agents.finite import NonFiniteError
 from mbrl_split.agents.gae import gae
 from mbrl_split.agents.learner import Learner
 from mbrl_split.agents.linear import LinTS, LinUCB
 from mbrl_split.agents.logging import CSVWriter, JSONLWriter, ProgressBar, TensorBoardWriter
-from mbrl_split.agents.planner import Plan, Planner, TabularModel
+from mbrl_split.agents.planner import Planner, TabularModel, TabularPlan
 from mbrl_split.agents.ppo import PPO
-from mbrl_split.agents.presets import preset, preset_run
 from mbrl_split.agents.reinforce import REINFORCE
 from mbrl_split.agents.sb3 import to_sb3
 from mbrl_split.agents.schedules import Constant, Linear
 from mbrl_split.agents.surrogate_bandit import SurrogateBandit
+from mbrl_split.agents.zoo import zoo_run, zoo_settings
 
 __all__ = [
     "A2C",
@@ -44,19 +44,19 @@ __all__ = [
     "LinTS",
     "LinUCB",
     "Linear",
-    "NonFinite",
-    "Plan",
+    "NonFiniteError",
     "Planner",
     "ProgressBar",
     "StopAt",
     "SuccessiveElimination",
     "SurrogateBandit",
     "TabularModel",
+    "TabularPlan",
     "TensorBoardWriter",
     "ThompsonSampling",
     "check_agent",
     "gae",
-    "preset",
-    "preset_run",
     "to_sb3",
+    "zoo_run",
+    "zoo_settings",
 ]

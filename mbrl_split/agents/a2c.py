@@ -14,8 +14,8 @@ from mbrl_split.agents.learner import net_arch
 from mbrl_split.agents.networks import Activation
 from mbrl_split.agents.on_policy import OnPolicy
 from mbrl_split.agents.optimisers import Adam, RMSprop
-from mbrl_split.agents.presets import preset
 from mbrl_split.agents.schedules import Schedule
+from mbrl_split.agents.zoo import zoo_settings
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class A2CConfig:
         net_arch: Units of the hidden layers of actor and critic, which are separate.
         activation: ``"tanh"`` or ``"relu"``.
         normalize_observations: Standardise observations by running statistics.
-        hats: Hat functions per bounded component of an observation, see :class:`~mbrl_split.agents.encoding.Encoding`.
+        n_basis: Hat functions per bounded component of an observation, see :class:`~mbrl_split.agents.encoding.Encoding`.
         normalize_reward: Divide rewards by the running deviation of the discounted return.
     """
 
@@ -53,7 +53,7 @@ class A2CConfig:
     net_arch: tuple[int, ...] = field(default=(64, 64))
     activation: Activation = "tanh"
     normalize_observations: bool = False
-    hats: int = 0
+    n_basis: int = 0
     normalize_reward: bool = False
 
     def __post_init__(self) -> None:
@@ -95,9 +95,9 @@ class A2C(OnPolicy):
         self.optimiser = RMSprop(parameters, eps=eps) if self.config.use_rms_prop else Adam(parameters, eps=eps)
 
     @staticmethod
-    def preset(env_id: str) -> dict[str, Any]:
+    def zoo_settings(env_id: str) -> dict[str, Any]:
         """Hyper-parameters known to work on a classic environment."""
-        return preset("A2C", env_id)
+        return zoo_settings("A2C", env_id)
 
     def _rollout_steps(self) -> int:
         return int(self.config.n_steps)

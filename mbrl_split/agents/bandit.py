@@ -14,8 +14,8 @@ from mbrl_split.agents import categorical
 from mbrl_split.agents.config import require
 from mbrl_split.agents.finite import check_finite
 from mbrl_split.agents.learner import Learner
-from mbrl_split.agents.vector import Stream
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.interaction.stream import Stream
 
 Array = NDArray[Any]
 
@@ -27,7 +27,7 @@ class BanditConfig:
     Attributes:
         n_steps: Steps of every sub-environment between updates; within them the rule does not change.
         keep_log: Keep every (context, arm, reward, propensity) in :attr:`Bandit.log`, for off-policy evaluation.
-        propensity_draws: Draws that estimate the propensities of a rule without a closed form.
+        propensity_draws: RandomStream that estimate the propensities of a rule without a closed form.
     """
 
     n_steps: int = 1
@@ -83,16 +83,18 @@ class Bandit(Learner):
         """Learn from pulls made elsewhere: one context or n of them, and as many arms and rewards.
 
         Raises:
-            BadInput: The lengths disagree, or an arm does not exist.
-            NonFinite: A reward is not finite.
+            InvalidInputError: The lengths disagree, or an arm does not exist.
+            NonFiniteError: A reward is not finite.
         """
         rows, _ = self._observations.batch(contexts)
         index = np.atleast_1d(np.asarray(arms, dtype=np.int64)) - self._action_start
         reward = np.atleast_1d(np.asarray(rewards, dtype=np.float64))
         if not (len(rows) == len(index) == len(reward)):
-            raise BadInput(f"{len(rows)} contexts, {len(index)} arms and {len(reward)} rewards; the numbers must agree")
+            raise InvalidInputError(
+                f"{len(rows)} contexts, {len(index)} arms and {len(reward)} rewards; the numbers must agree"
+            )
         if index.size and (index.min() < 0 or index.max() >= self.n_actions):
-            raise BadInput(f"an arm lies outside {self.action_space}")
+            raise InvalidInputError(f"an arm lies outside {self.action_space}")
         check_finite("the reward", reward, self.num_steps)
         self._learn(rows.astype(np.float64), index, reward)
 

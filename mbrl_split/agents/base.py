@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any, Protocol, Self
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from mbrl_split.interaction import Policy
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Callback(Protocol):
     def __call__(self, agent: Agent, record: dict[str, float]) -> bool | None: ...
 
 
-class Agent(ABC):
+class Agent(Policy):
     """A learner on Box observations (or Discrete ones, one-hot) and Discrete actions.
 
     Works on a single Gymnasium environment and on any vector environment, whichever autoreset mode it declares.
@@ -70,16 +72,6 @@ class Agent(ABC):
         self.seed = seed
         self.device = device
         self.source_version = 0
-
-    @abstractmethod
-    def act(self, obs: ArrayLike, *, deterministic: bool = False, mask: ArrayLike | None = None) -> NDArray[np.int64]:
-        """Actions for one observation (returns shape ()) or a batch of n (returns shape (n,)).
-
-        Args:
-            obs: One observation or a batch of them.
-            deterministic: The most probable (or most valuable) action rather than a draw.
-            mask: True where an action is allowed, shape (n_actions,) or (n, n_actions).
-        """
 
     @abstractmethod
     def learn(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 MANIFEST = "agent.json"
 _ARRAY = "__array__"
@@ -28,7 +28,7 @@ def save_tree(path: str | PathLike[str], tree: dict[str, Any]) -> None:
     """Write a tree of dictionaries, lists, tuples, numbers, strings, None and arrays to a folder, all or nothing.
 
     Raises:
-        BadInput: The path cannot be written, or the tree holds something that is not data.
+        InvalidInputError: The path cannot be written, or the tree holds something that is not data.
     """
     folder = Path(path)
     arrays: dict[str, NDArray[Any]] = {}
@@ -43,7 +43,7 @@ def save_tree(path: str | PathLike[str], tree: dict[str, Any]) -> None:
         os.replace(partial, folder / MANIFEST)
         _sync_folder(folder)
     except OSError as error:
-        raise BadInput(f"cannot write the agent to {folder}: {error}") from error
+        raise InvalidInputError(f"cannot write the agent to {folder}: {error}") from error
     for old in [*folder.glob("arrays-*.safetensors"), *folder.glob(f"{MANIFEST}.*")]:
         if old.name != data:
             old.unlink(missing_ok=True)
@@ -53,7 +53,7 @@ def load_tree(path: str | PathLike[str]) -> dict[str, Any]:
     """Read what :func:`save_tree` wrote.
 
     Raises:
-        BadInput: There is no readable checkpoint.
+        InvalidInputError: There is no readable checkpoint.
     """
     folder = Path(path)
     try:
@@ -61,9 +61,9 @@ def load_tree(path: str | PathLike[str]) -> dict[str, Any]:
         arrays = load_file(folder / manifest["arrays"])
         tree = _restore(manifest["tree"], arrays)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{folder} holds no readable agent ({type(error).__name__}: {error})") from error
+        raise InvalidInputError(f"{folder} holds no readable agent ({type(error).__name__}: {error})") from error
     if not isinstance(tree, dict):
-        raise BadInput(f"{folder} holds no readable agent")
+        raise InvalidInputError(f"{folder} holds no readable agent")
     return tree
 
 
@@ -76,14 +76,14 @@ def _flatten(node: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any:
         return node.item()
     if isinstance(node, dict):
         if not all(isinstance(key, str) for key in node):
-            raise BadInput(f"the keys of {path or 'the tree'} must be strings to be saved")
+            raise InvalidInputError(f"the keys of {path or 'the tree'} must be strings to be saved")
         return {key: _flatten(value, f"{path}.{key}" if path else key, arrays) for key, value in node.items()}
     if isinstance(node, list | tuple):
         items = [_flatten(value, f"{path}.{i}", arrays) for i, value in enumerate(node)]
         return {_TUPLE: items} if isinstance(node, tuple) else items
     if node is None or isinstance(node, bool | int | float | str):
         return node
-    raise BadInput(f"{path} is a {type(node).__name__}, which cannot be saved as data")
+    raise InvalidInputError(f"{path} is a {type(node).__name__}, which cannot be saved as data")
 
 
 def _restore(node: Any, arrays: dict[str, NDArray[Any]]) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from mbrl_split.agents import schedules
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 T = TypeVar("T")
 
@@ -16,14 +16,14 @@ def make_config(cls: type[T], owner: str, values: dict[str, Any]) -> T:
     """An instance of a configuration, with one clear line for a name it does not have.
 
     Raises:
-        BadInput: Unknown name, or a value that the configuration refuses.
+        InvalidInputError: Unknown name, or a value that the configuration refuses.
     """
     known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise BadInput(f"{owner} has no hyper-parameter {name!r}{hint} (known: {', '.join(known)})")
+            raise InvalidInputError(f"{owner} has no hyper-parameter {name!r}{hint} (known: {', '.join(known)})")
     return cls(**values)
 
 
@@ -39,4 +39,4 @@ def to_data(config: Any) -> dict[str, Any]:
 def require(ok: Any, owner: str, name: str, value: Any, rule: str) -> None:
     """Raise one clear line unless ``ok``."""
     if not ok:
-        raise BadInput(f"{owner}: {name} must be {rule}, not {value!r}")
+        raise InvalidInputError(f"{owner}: {name} must be {rule}, not {value!r}")

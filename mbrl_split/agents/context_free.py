@@ -13,7 +13,7 @@ from mbrl_split.agents import categorical, schedules
 from mbrl_split.agents.bandit import ArmTable, Bandit, BanditConfig, is_best
 from mbrl_split.agents.config import require
 from mbrl_split.agents.schedules import Schedule
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 Array = NDArray[Any]
 
@@ -213,7 +213,7 @@ class ThompsonSampling(TableBandit):
 
     def _learn(self, contexts: Array, arms: Array, rewards: Array) -> None:
         if self.config.likelihood == "bernoulli" and not np.isin(rewards, (0.0, 1.0)).all():
-            raise BadInput("Bernoulli Thompson sampling needs rewards of 0 or 1; use likelihood='gaussian'")
+            raise InvalidInputError("Bernoulli Thompson sampling needs rewards of 0 or 1; use likelihood='gaussian'")
         super()._learn(contexts, arms, rewards)
 
 

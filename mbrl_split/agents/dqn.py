@@ -17,11 +17,11 @@ from mbrl_split.agents.finite import check_finite
 from mbrl_split.agents.learner import Learner, net_arch
 from mbrl_split.agents.networks import Activation
 from mbrl_split.agents.optimisers import Adam
-from mbrl_split.agents.presets import preset
 from mbrl_split.agents.q_network import QNetwork
 from mbrl_split.agents.replay import Relabel, Replay
 from mbrl_split.agents.schedules import Linear, Schedule
-from mbrl_split.agents.vector import Stream, seen_through
+from mbrl_split.agents.zoo import zoo_settings
+from mbrl_split.interaction.stream import Stream, unwrap_transparent
 
 Array = NDArray[Any]
 
@@ -53,7 +53,7 @@ class DQNConfig:
         net_arch: Units of the hidden layers.
         activation: ``"relu"`` or ``"tanh"``.
         normalize_observations: Standardise observations by running statistics; stored raw, scaled when sampled.
-        hats: Hat functions per bounded component of an observation, see :class:`~mbrl_split.agents.encoding.Encoding`.
+        n_basis: Hat functions per bounded component of an observation, see :class:`~mbrl_split.agents.encoding.Encoding`.
     """
 
     learning_rate: float | Schedule = 1e-3
@@ -75,7 +75,7 @@ class DQNConfig:
     net_arch: tuple[int, ...] = field(default=(64, 64))
     activation: Activation = "relu"
     normalize_observations: bool = False
-    hats: int = 0
+    n_basis: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "learning_rate", schedules.schedule(self.learning_rate))
@@ -146,9 +146,9 @@ class DQN(Learner):
         self._target_updates = 0
 
     @staticmethod
-    def preset(env_id: str) -> dict[str, Any]:
+    def zoo_settings(env_id: str) -> dict[str, Any]:
         """Hyper-parameters known to work on a classic environment."""
-        return preset("DQN", env_id)
+        return zoo_settings("DQN", env_id)
 
     def on_source_changed(self, version: int) -> None:
         self.source_version = version
@@ -170,7 +170,7 @@ class DQN(Learner):
     def _enter(self, stream: Stream, restart: bool) -> None:
         super()._enter(stream, restart)
         if self.relabel is None:
-            self.relabel = getattr(seen_through(stream.env), "relabel", None)
+            self.relabel = getattr(unwrap_transparent(stream.env), "relabel", None)
 
     def _choose(self, rows: Array, mask: Array | None, deterministic: bool, rng: np.random.Generator) -> Array:
         greedy = categorical.best(self.network(rows), mask)

@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 from mbrl_split.errors import MbrlSplitError
 
 
-class NonFinite(MbrlSplitError, FloatingPointError):
+class NonFiniteError(MbrlSplitError, FloatingPointError):
     """A reward, loss or gradient became NaN or infinite; the parameters are those from before the bad step."""
 
 
 def check_finite(name: str, values: NDArray[Any] | float, step: int) -> None:
-    """Raise :class:`NonFinite` that names the tensor, the first bad entry and the environment step.
+    """Raise :class:`NonFiniteError` that names the tensor, the first bad entry and the environment step.
 
     Raises:
-        NonFinite: ``values`` has a NaN or an infinity.
+        NonFiniteError: ``values`` has a NaN or an infinity.
     """
     if np.isfinite(values).all():
         return
     array = np.asarray(values)
     where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
     place = f" at index {where}" if where else ""
-    raise NonFinite(
+    raise NonFiniteError(
         f"{name} is {array[where]}{place} at environment step {step}: lower the learning rate or scale inputs"
     )

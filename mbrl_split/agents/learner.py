@@ -12,14 +12,14 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mbrl_split.agents import spaces
 from mbrl_split.agents.base import Agent, Callback, History
 from mbrl_split.agents.checkpoint import load_tree, save_tree
 from mbrl_split.agents.config import make_config, to_data
 from mbrl_split.agents.encoding import Encoding
 from mbrl_split.agents.finite import check_finite
-from mbrl_split.agents.vector import Env, Step, Stream, make_stream
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.interaction import spaces
+from mbrl_split.interaction.stream import Env, Step, Stream, make_stream
 
 Array = NDArray[Any]
 
@@ -70,7 +70,7 @@ class Learner(Agent):
             observation_space,
             self._observations.size,
             normalise=getattr(self.config, "normalize_observations", False),
-            hats=getattr(self.config, "hats", 0),
+            n_basis=getattr(self.config, "n_basis", 0),
         )
         self._target = 0
         self._stream: Stream | None = None
@@ -126,8 +126,8 @@ class Learner(Agent):
             restart: Reset even if this environment is the one in use, or a saved one waits to be continued.
 
         Raises:
-            BadInput: Not the spaces the agent was made for.
-            Refused: A saved environment cannot be continued exactly.
+            InvalidInputError: Not the spaces the agent was made for.
+            UnsupportedError: A saved environment cannot be continued exactly.
         """
         if total_steps is not None:
             _positive("total_steps", total_steps)
@@ -147,7 +147,7 @@ class Learner(Agent):
             ("action", self.action_space, stream.action_space),
         ):
             if mine != theirs:
-                raise BadInput(f"the agent was made for the {what} space {mine}, the environment has {theirs}")
+                raise InvalidInputError(f"the agent was made for the {what} space {mine}, the environment has {theirs}")
         if self._saved_stream is not None and not restart:
             stream.restore(self._saved_stream)
         else:
@@ -165,10 +165,10 @@ class Learner(Agent):
             The steps taken (dead ones not counted).
 
         Raises:
-            BadInput: No environment was given to :meth:`start`.
+            InvalidInputError: No environment was given to :meth:`start`.
         """
         if self._stream is None:
-            raise BadInput("call start(env) before collect")
+            raise InvalidInputError("call start(env) before collect")
         before = self.num_steps
         while True:
             self._collect_step(self._stream)
@@ -282,10 +282,12 @@ class Learner(Agent):
             return None
         array = np.asarray(mask, dtype=bool)
         if array.shape not in ((self.n_actions,), (n, self.n_actions)):
-            raise BadInput(f"a mask has shape {array.shape}, expected ({self.n_actions},) or ({n}, {self.n_actions})")
+            raise InvalidInputError(
+                f"a mask has shape {array.shape}, expected ({self.n_actions},) or ({n}, {self.n_actions})"
+            )
         array = np.broadcast_to(array, (n, self.n_actions))
         if not array.any(axis=1).all():
-            raise BadInput("a mask allows no action at all")
+            raise InvalidInputError("a mask allows no action at all")
         return array
 
 
@@ -293,11 +295,11 @@ def read(path: str | PathLike[str], kind: type) -> dict[str, Any]:
     """The saved tree of an agent of a given class.
 
     Raises:
-        BadInput: Nothing readable, or another class.
+        InvalidInputError: Nothing readable, or another class.
     """
     tree = load_tree(path)
     if tree.get("agent") != kind.__name__:
-        raise BadInput(f"{path} holds a {tree.get('agent')}, not a {kind.__name__}")
+        raise InvalidInputError(f"{path} holds a {tree.get('agent')}, not a {kind.__name__}")
     return tree
 
 
@@ -308,12 +310,12 @@ def spaces_of(tree: dict[str, Any]) -> tuple[gym.Space[Any], gym.Space[Any]]:
 
 def _positive(name: str, value: int) -> None:
     if value <= 0 or value != int(value):
-        raise BadInput(f"{name} must be a positive whole number, not {value!r}")
+        raise InvalidInputError(f"{name} must be a positive whole number, not {value!r}")
 
 
 def net_arch(value: Sequence[int]) -> tuple[int, ...]:
     """Hidden layer sizes as a tuple of positive integers."""
     sizes = tuple(int(v) for v in value)
     if not all(v > 0 for v in sizes):
-        raise BadInput(f"net_arch must hold positive numbers of units, not {value!r}")
+        raise InvalidInputError(f"net_arch must hold positive numbers of units, not {value!r}")
     return sizes

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mbrl_split.agents.base import Agent
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 
 class Writer:
@@ -104,7 +104,7 @@ class TensorBoardWriter(Writer):
     """Scalars for TensorBoard, at their environment steps.
 
     Raises:
-        BadInput: The package ``tensorboard`` is not installed.
+        InvalidInputError: The package ``tensorboard`` is not installed.
 
     Example:
         >>> import gymnasium as gym
@@ -122,7 +122,9 @@ class TensorBoardWriter(Writer):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise BadInput("TensorBoard logs need the package tensorboard (pip install 'tensorboard>=2.21')") from error
+            raise InvalidInputError(
+                "TensorBoard logs need the package tensorboard (pip install 'tensorboard>=2.21')"
+            ) from error
         self._writer: Any = SummaryWriter(os.fspath(path))
 
     def __call__(self, agent: Agent, record: dict[str, float]) -> None:
@@ -142,7 +144,7 @@ class ProgressBar(Writer):
         every: Updates between plain lines.
 
     Raises:
-        BadInput: The package ``rich`` is not installed.
+        InvalidInputError: The package ``rich`` is not installed.
 
     Example:
         >>> import gymnasium as gym
@@ -157,7 +159,7 @@ class ProgressBar(Writer):
             from rich.console import Console
             from rich.progress import Progress
         except ImportError as error:
-            raise BadInput("the progress bar needs the package rich (pip install 'rich>=13')") from error
+            raise InvalidInputError("the progress bar needs the package rich (pip install 'rich>=13')") from error
         self.total, self.every, self._updates = total_steps, every, 0
         self._console = Console(stderr=True)
         self._bar = Progress(console=self._console) if self._console.is_terminal else None

@@ -66,7 +66,7 @@ class MLP:
         name: Prefix of its parameters: ``name.w0``, ``name.b0``, …
         sizes: Inputs, hidden units of each layer, outputs.
         parameters: Where its parameters live; made with :meth:`shapes`.
-        rng: Draws the initial weights; None leaves the parameters as they are.
+        rng: RandomStream the initial weights; None leaves the parameters as they are.
     """
 
     def __init__(

@@ -18,8 +18,8 @@ from mbrl_split.agents.learner import Learner
 from mbrl_split.agents.normalise import RewardScaler
 from mbrl_split.agents.optimisers import Optimiser
 from mbrl_split.agents.rollout import Rollout
-from mbrl_split.agents.vector import Step, Stream
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.interaction.stream import Step, Stream
 
 Array = NDArray[Any]
 
@@ -79,7 +79,7 @@ class OnPolicy(Learner):
         rollout = self._rollout
         assert rollout is not None
         if self.update_due:
-            raise BadInput("the rollout is full: call update() before collecting more")
+            raise InvalidInputError("the rollout is full: call update() before collecting more")
         obs = self._policy_obs
         if obs is None:  # the first observations of a new environment
             obs = self._seen(stream.obs)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.agents.finite import NonFinite, check_finite
+from mbrl_split.agents.finite import NonFiniteError, check_finite
 from mbrl_split.agents.networks import Parameters
 
 Array = NDArray[Any]
@@ -25,14 +25,14 @@ class Optimiser(ABC):
         """One step along ``parameters.grad``; returns the norm of the gradient before clipping.
 
         Raises:
-            NonFinite: The gradient is not finite; the parameters are untouched.
+            NonFiniteError: The gradient is not finite; the parameters are untouched.
         """
         grad = self.parameters.grad
         norm = math.sqrt(np.dot(grad, grad))
         if not math.isfinite(norm):
             for name, part in self.parameters.grads.items():
                 check_finite(f"the gradient of {name}", part, env_step)
-            raise NonFinite(f"the gradient's norm overflows at environment step {env_step}")
+            raise NonFiniteError(f"the gradient's norm overflows at environment step {env_step}")
         if max_grad_norm is not None and norm > max_grad_norm:
             grad *= max_grad_norm / (norm + 1e-6)
         self._move(learning_rate)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 Array = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ class TabularModel:
         gamma: Discount per step, 0 … 1.
 
     Raises:
-        BadInput: Shapes disagree, a probability is negative, a row sums to more than one, a state without an allowed
+        InvalidInputError: Shapes disagree, a probability is negative, a row sums to more than one, a state without an allowed
             action, or numbers that are not finite.
 
     Example:
@@ -46,23 +46,23 @@ class TabularModel:
     def __post_init__(self) -> None:
         reward = np.asarray(self.R, dtype=np.float64)
         if reward.ndim != 2 or reward.size == 0:
-            raise BadInput(f"R has shape {reward.shape}, expected (states, actions)")
+            raise InvalidInputError(f"R has shape {reward.shape}, expected (states, actions)")
         states, actions = reward.shape
         mask = np.ones(reward.shape, dtype=bool) if self.mask is None else np.asarray(self.mask, dtype=bool)
         if mask.shape != reward.shape:
-            raise BadInput(f"mask has shape {mask.shape}, R has {reward.shape}")
+            raise InvalidInputError(f"mask has shape {mask.shape}, R has {reward.shape}")
         if not mask.any(axis=1).all():
-            raise BadInput(f"state {int(np.argmin(mask.any(axis=1)))} allows no action")
+            raise InvalidInputError(f"state {int(np.argmin(mask.any(axis=1)))} allows no action")
         if not np.isfinite(reward[mask]).all():
-            raise BadInput("R has entries that are not finite")
+            raise InvalidInputError("R has entries that are not finite")
         if not 0 <= self.gamma <= 1:
-            raise BadInput(f"gamma must lie in 0 … 1, not {self.gamma!r}")
+            raise InvalidInputError(f"gamma must lie in 0 … 1, not {self.gamma!r}")
         product = np.asarray(self.P @ np.ones(states))
         if product.size != states * actions:
-            raise BadInput(f"P gives {product.size} successors' sums, expected {states}·{actions}")
+            raise InvalidInputError(f"P gives {product.size} successors' sums, expected {states}·{actions}")
         product = product.reshape(states, actions)
         if not (product[mask] <= 1 + 1e-9).all() or (isinstance(self.P, np.ndarray) and not (self.P[mask] >= 0).all()):
-            raise BadInput("the rows of P must be probabilities that sum to at most one")
+            raise InvalidInputError("the rows of P must be probabilities that sum to at most one")
         object.__setattr__(self, "R", np.where(mask, reward, 0.0))
         object.__setattr__(self, "mask", mask)
 
@@ -74,7 +74,7 @@ class TabularModel:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TabularPlan:
     """What planning found.
 
     Attributes:
@@ -111,11 +111,11 @@ class Planner:
     def __init__(self, model: TabularModel) -> None:
         self.model = model
 
-    def value_iteration(self, *, tolerance: float = 1e-8, max_sweeps: int = 100_000) -> Plan:
+    def value_iteration(self, *, tolerance: float = 1e-8, max_sweeps: int = 100_000) -> TabularPlan:
         """The optimal stationary policy; stops when |V − V*| ≤ ``tolerance`` for certain (γ/(1 − γ)·last change).
 
         Raises:
-            BadInput: γ = 1 (use a horizon), or no convergence within ``max_sweeps``.
+            InvalidInputError: γ = 1 (use a horizon), or no convergence within ``max_sweeps``.
         """
         gamma = self._discount()
         values = np.zeros(len(self.model.R))
@@ -126,10 +126,10 @@ class Planner:
             values = new
             if error <= tolerance:
                 q = self.model.q(values)
-                return Plan(values, q, q.argmax(axis=1), error)
-        raise BadInput(f"value iteration is still off by {error:.3g} after {max_sweeps} sweeps")
+                return TabularPlan(values, q, q.argmax(axis=1), error)
+        raise InvalidInputError(f"value iteration is still off by {error:.3g} after {max_sweeps} sweeps")
 
-    def finite_horizon(self, horizon: int, *, final: ArrayLike | None = None) -> Plan:
+    def finite_horizon(self, horizon: int, *, final: ArrayLike | None = None) -> TabularPlan:
         """The optimal policy for ``horizon`` steps, by backward induction.
 
         Args:
@@ -143,7 +143,7 @@ class Planner:
         for t in range(horizon - 1, -1, -1):
             q[t] = self.model.q(values[t + 1])
             values[t] = q[t].max(axis=1)
-        return Plan(values, q, q.argmax(axis=2))
+        return TabularPlan(values, q, q.argmax(axis=2))
 
     def policy_value(
         self, policy: ArrayLike, *, horizon: int | None = None, tolerance: float = 1e-8, max_sweeps: int = 100_000
@@ -157,7 +157,7 @@ class Planner:
             max_sweeps: When to give up.
 
         Raises:
-            BadInput: The policy takes an action that is not allowed, γ = 1 without a horizon, or no convergence.
+            InvalidInputError: The policy takes an action that is not allowed, γ = 1 without a horizon, or no convergence.
         """
         if horizon is not None:
             values = np.zeros(len(self.model.R))
@@ -174,7 +174,7 @@ class Planner:
             values = new
             if error <= tolerance:
                 return values
-        raise BadInput(f"the policy's value is still off by {error:.3g} after {max_sweeps} sweeps")
+        raise InvalidInputError(f"the policy's value is still off by {error:.3g} after {max_sweeps} sweeps")
 
     def _follow(self, weights: Array, values: Array) -> Array:
         # Selection, not multiplication: 0·(−∞) of a forbidden action is not a number.
@@ -186,18 +186,20 @@ class Planner:
         weights: Array
         if policy.shape == (states,):
             if policy.min() < 0 or policy.max() >= actions:
-                raise BadInput(f"the policy takes an action outside 0 … {actions - 1}")
+                raise InvalidInputError(f"the policy takes an action outside 0 … {actions - 1}")
             weights = np.eye(actions)[policy]
         elif policy.shape == (states, actions) and np.allclose(policy.sum(axis=1), 1):
             weights = policy.astype(np.float64)
         else:
-            raise BadInput(f"a policy has shape ({states},) or ({states}, {actions}) with rows that sum to one")
+            raise InvalidInputError(
+                f"a policy has shape ({states},) or ({states}, {actions}) with rows that sum to one"
+            )
         assert self.model.mask is not None
         if (weights[~self.model.mask] > 0).any():
-            raise BadInput("the policy takes an action that is not allowed")
+            raise InvalidInputError("the policy takes an action that is not allowed")
         return weights
 
     def _discount(self) -> float:
         if self.model.gamma >= 1:
-            raise BadInput("without a horizon gamma must be below 1")
+            raise InvalidInputError("without a horizon gamma must be below 1")
         return float(self.model.gamma)

@@ -15,8 +15,8 @@ from mbrl_split.agents.learner import net_arch
 from mbrl_split.agents.networks import Activation
 from mbrl_split.agents.on_policy import OnPolicy
 from mbrl_split.agents.optimisers import Adam
-from mbrl_split.agents.presets import preset
 from mbrl_split.agents.schedules import Schedule
+from mbrl_split.agents.zoo import zoo_settings
 
 Array = NDArray[Any]
 
@@ -42,7 +42,7 @@ class PPOConfig:
         net_arch: Units of the hidden layers of actor and critic, which are separate.
         activation: ``"tanh"`` or ``"relu"``.
         normalize_observations: Standardise observations by running statistics.
-        hats: Hat functions per bounded component of an observation, see :class:`~mbrl_split.agents.encoding.Encoding`.
+        n_basis: Hat functions per bounded component of an observation, see :class:`~mbrl_split.agents.encoding.Encoding`.
         normalize_reward: Divide rewards by the running deviation of the discounted return.
     """
 
@@ -62,7 +62,7 @@ class PPOConfig:
     net_arch: tuple[int, ...] = field(default=(64, 64))
     activation: Activation = "tanh"
     normalize_observations: bool = False
-    hats: int = 0
+    n_basis: int = 0
     normalize_reward: bool = False
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ class PPO(OnPolicy):
         >>> import gymnasium as gym
         >>> from mbrl_split.agents import PPO
         >>> env = gym.make_vec("CartPole-v1", num_envs=8)
-        >>> agent = PPO(env.single_observation_space, env.single_action_space, seed=0, **PPO.preset("CartPole-v1"))
+        >>> agent = PPO(env.single_observation_space, env.single_action_space, seed=0, **PPO.zoo_settings("CartPole-v1"))
         >>> history = agent.learn(env, 1024)
     """
 
@@ -114,9 +114,9 @@ class PPO(OnPolicy):
         self.optimiser = Adam(self.networks.parameters)
 
     @staticmethod
-    def preset(env_id: str) -> dict[str, Any]:
+    def zoo_settings(env_id: str) -> dict[str, Any]:
         """Hyper-parameters known to work on a classic environment."""
-        return preset("PPO", env_id)
+        return zoo_settings("PPO", env_id)
 
     def _rollout_steps(self) -> int:
         return int(self.config.n_steps)

@@ -15,9 +15,9 @@ from mbrl_split.agents.learner import net_arch
 from mbrl_split.agents.networks import Activation
 from mbrl_split.agents.on_policy import OnPolicy
 from mbrl_split.agents.optimisers import Adam
-from mbrl_split.agents.presets import preset
 from mbrl_split.agents.schedules import Schedule
-from mbrl_split.agents.vector import Step, Stream
+from mbrl_split.agents.zoo import zoo_settings
+from mbrl_split.interaction.stream import Step, Stream
 
 Array = NDArray[Any]
 
@@ -40,7 +40,7 @@ class REINFORCEConfig:
         net_arch: Units of the hidden layers of policy and values, which are separate.
         activation: ``"tanh"`` or ``"relu"``.
         normalize_observations: Standardise observations by running statistics.
-        hats: Hat functions per bounded component of an observation, see :class:`~mbrl_split.agents.encoding.Encoding`.
+        n_basis: Hat functions per bounded component of an observation, see :class:`~mbrl_split.agents.encoding.Encoding`.
         normalize_reward: Divide rewards by the running deviation of the discounted return.
     """
 
@@ -56,7 +56,7 @@ class REINFORCEConfig:
     net_arch: tuple[int, ...] = field(default=(64, 64))
     activation: Activation = "tanh"
     normalize_observations: bool = False
-    hats: int = 0
+    n_basis: int = 0
     normalize_reward: bool = False
 
     def __post_init__(self) -> None:
@@ -106,9 +106,9 @@ class REINFORCE(OnPolicy):
         self._ages = np.zeros(0, dtype=np.int64)  # steps already taken in the episodes open at the rollout's start
 
     @staticmethod
-    def preset(env_id: str) -> dict[str, Any]:
+    def zoo_settings(env_id: str) -> dict[str, Any]:
         """Hyper-parameters known to work on a classic environment."""
-        return preset("REINFORCE", env_id)
+        return zoo_settings("REINFORCE", env_id)
 
     def _rollout_steps(self) -> int:
         return 256  # grows with the episodes

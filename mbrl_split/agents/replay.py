@@ -1,6 +1,6 @@
 """Where an off-policy agent keeps its past: one ring per sub-environment, in one set of arrays.
 
-A reward is stored with the version of the source that gave it. Single steps are stored and n-step returns are made when
+A reward is stored with the version of the source that gave it. VectorToSingle steps are stored and n-step returns are made when
 sampled, so that a reward given anew reaches every return that contains it.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.agents.vector import Step
+from mbrl_split.interaction.stream import Step
 
 Array = NDArray[Any]
 Relabel = Callable[[Array, Array, Array], Array]

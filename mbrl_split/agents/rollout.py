@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.agents.vector import Step
+from mbrl_split.interaction.stream import Step
 
 Array = NDArray[Any]
 

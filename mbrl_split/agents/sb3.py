@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from mbrl_split.errors import BadInput, Refused
+from mbrl_split.errors import InvalidInputError, UnsupportedError
 
 
 def to_sb3(vec: VectorEnv[Any, Any, Any]) -> Any:
@@ -20,16 +20,16 @@ def to_sb3(vec: VectorEnv[Any, Any, Any]) -> Any:
         A ``stable_baselines3.common.vec_env.VecEnv``.
 
     Raises:
-        Refused: Another autoreset mode; its dead or missing transitions have no place in a ``VecEnv``.
-        BadInput: Stable-Baselines3 is not installed.
+        UnsupportedError: Another autoreset mode; its dead or missing transitions have no place in a ``VecEnv``.
+        InvalidInputError: Stable-Baselines3 is not installed.
     """
     mode = vec.metadata.get("autoreset_mode")
     if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.SAME_STEP.value):
-        raise Refused(f"to_sb3 needs a vector environment in mode AutoresetMode.SAME_STEP, not {mode}")
+        raise UnsupportedError(f"to_sb3 needs a vector environment in mode AutoresetMode.SAME_STEP, not {mode}")
     try:
         from stable_baselines3.common.vec_env import VecEnv
     except ImportError as error:
-        raise BadInput("to_sb3 needs the package stable-baselines3") from error
+        raise InvalidInputError("to_sb3 needs the package stable-baselines3") from error
 
     class NativeVecEnv(VecEnv):  # type: ignore[misc]
         """Passes arrays through; final observations and truncations go where Stable-Baselines3 looks for them."""
@@ -66,7 +66,7 @@ def to_sb3(vec: VectorEnv[Any, Any, Any]) -> Any:
 
         def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
             if indices is not None:
-                raise Refused("sub-environments of a native vector environment share their attributes")
+                raise UnsupportedError("sub-environments of a native vector environment share their attributes")
             setattr(vec, attr_name, value)
 
         def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def schedule(value: float | Schedule | dict[str, Any]) -> Schedule:
     Progress is the share of the total given at ``learn`` that is done, 0 … 1.
 
     Raises:
-        BadInput: Anything else; functions cannot be saved as data.
+        InvalidInputError: Anything else; functions cannot be saved as data.
     """
     if isinstance(value, Constant | Linear):
         return value
@@ -67,7 +67,7 @@ def schedule(value: float | Schedule | dict[str, Any]) -> Schedule:
                 return kinds[kind](**fields)
             except TypeError:
                 pass
-    raise BadInput(f"a schedule is a number, Constant(value) or Linear(start, end, until), not {value!r}")
+    raise InvalidInputError(f"a schedule is a number, Constant(value) or Linear(start, end, until), not {value!r}")
 
 
 def to_data(value: Schedule) -> dict[str, Any]:

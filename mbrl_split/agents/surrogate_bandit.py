@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mbrl_split.agents.bandit import Bandit, BanditConfig
 from mbrl_split.agents.config import require
 from mbrl_split.agents.learner import read, spaces_of
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.registry import SURROGATES
 
 Array = NDArray[Any]
@@ -104,11 +104,13 @@ class SurrogateBandit(Bandit):
     ) -> None:
         super().__init__(observation_space, action_space, seed=seed, device=device, **config)
         if surrogate is None:
-            raise BadInput("SurrogateBandit needs surrogate=, for instance 'gp' or GPSurrogate()")
+            raise InvalidInputError("SurrogateBandit needs surrogate=, for instance 'gp' or GPSurrogate()")
         if isinstance(surrogate, str):
             surrogate = SURROGATES[surrogate](seed=seed)
         if reward is not None and self.config.fit_every:
-            raise BadInput("with reward= the surrogate predicts something else than the reward: set fit_every=0")
+            raise InvalidInputError(
+                "with reward= the surrogate predicts something else than the reward: set fit_every=0"
+            )
         # A surrogate to be fitted is the agent's own; one that is fitted elsewhere is shared.
         self.surrogate = surrogate.clone() if self.config.fit_every else surrogate
         self.features, self.reward = features, reward
@@ -196,7 +198,7 @@ class SurrogateBandit(Bandit):
             reward: As given to the constructor.
 
         Raises:
-            BadInput: Not such an agent, or its surrogate's class is unknown.
+            InvalidInputError: Not such an agent, or its surrogate's class is unknown.
         """
         tree = read(path, cls)
         saved = tree["state"]["surrogate"]
@@ -247,4 +249,6 @@ def _registered(class_name: str) -> Any:
             continue
         if kind.__name__ == class_name:
             return kind
-    raise BadInput(f"the saved surrogate is a {class_name}, which has no name in the registry: give load(surrogate=…)")
+    raise InvalidInputError(
+        f"the saved surrogate is a {class_name}, which has no name in the registry: give load(surrogate=…)"
+    )

@@ -1,6 +1,6 @@
 """Suites as data, their runs, results and report; the contract of a method."""
 
-from mbrl_split.bench.base import Checkpoint, Method, Task
+from mbrl_split.bench.base import CurvePoint, Method, Task
 from mbrl_split.bench.published import restore
 from mbrl_split.bench.results import read_runs, summarise
 from mbrl_split.bench.runner import run_cell, run_suite, select
@@ -8,7 +8,7 @@ from mbrl_split.bench.suite import Cell, Suite, load_suite
 
 __all__ = [
     "Cell",
-    "Checkpoint",
+    "CurvePoint",
     "Method",
     "Suite",
     "Task",

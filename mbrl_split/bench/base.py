@@ -8,40 +8,43 @@ the exhaustive table and a bandit are all judged by the same few lines.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
-from mbrl_split.envs import compose_reward
-from mbrl_split.errors import BadInput, BudgetExhausted
-from mbrl_split.evaluation import Acts, SplitPolicy
-from mbrl_split.oracles import Ledger, Measurement
-from mbrl_split.scenarios import Scenario
+from mbrl_split.envs import OracleSource
+from mbrl_split.errors import BudgetExhaustedError, InvalidInputError, UnsupportedError
+from mbrl_split.evaluation import Problem
+from mbrl_split.interaction import Policy, Source
+from mbrl_split.oracles import Ledger, Measurement, Metered
+from mbrl_split.refresh import RewardFunction, random_design, with_all_actions
 
 Array = NDArray[np.float64]
-Policy = SplitPolicy | Acts
-"""Where to cut in a context; in sessions, which are more than their context, what to do on an observation."""
 
 
 @dataclass(frozen=True)
 class Task:
     """What a method is given: the problem, a seed, and truth at a price.
 
+    What looks at single actions (:attr:`actions`, :meth:`measure_actions`, :meth:`greedy`, …) needs a problem with a
+    reward function and an ordinal action column.
+
     Attributes:
-        scenario: The scenario.
-        n_layers: L of the model.
-        ledger: The only road to the truth; its budget is the method's budget.
+        problem: The problem.
+        ledger: All truth goes through it; its budget is the method's budget.
         seed: The replication's seed.
         env_steps: Environment steps a learning agent may take.
         folder: Where the method may write logs and checkpoints.
     """
 
-    scenario: Scenario
-    n_layers: int
+    problem: Problem
     ledger: Ledger
     seed: int
     env_steps: int
@@ -49,32 +52,59 @@ class Task:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return self.ledger.oracle.columns
+        return self.problem.columns
+
+    @cached_property
+    def reward_function(self) -> RewardFunction:
+        """How a measurement becomes a reward.
+
+        Raises:
+            UnsupportedError: The problem has none.
+        """
+        found = self.problem.reward_function()
+        if found is None or self.columns[found.action].scale != "ordinal":
+            name = type(self.problem).__name__
+            raise UnsupportedError(f"this method tries every action, and {name} has no reward of an ordinal action")
+        return found
 
     @property
-    def splits(self) -> NDArray[np.int64]:
-        """All splits, 1 … L−1."""
-        return np.arange(1, self.n_layers)
+    def context_columns(self) -> tuple[Column, ...]:
+        """The columns that the agent cannot choose."""
+        return tuple(c for j, c in enumerate(self.columns) if j != self.reward_function.action)
+
+    @property
+    def actions(self) -> NDArray[np.int64]:
+        """All values of the action column."""
+        column = self.columns[self.reward_function.action]
+        return np.arange(int(column.low), int(column.high) + 1)
 
     def rng(self, *purpose: int) -> np.random.Generator:
         """A generator of the replication's seed for one purpose."""
         return np.random.default_rng([self.seed, *purpose])
 
+    def make_env(self, num_envs: int, source: Source | None = None) -> VectorEnv[Any, Any, Any]:
+        """The problem's environment: on the given source, or on truth that the ledger pays for."""
+        if source is not None:
+            return self.problem.make_env(num_envs, source=source)
+        if self.problem.oracle() is None:
+            return Metered(self.problem.make_env(num_envs), self.ledger)
+        return self.problem.make_env(num_envs, source=OracleSource(self.ledger))
+
     def contexts(self, n: int, rng: np.random.Generator) -> Array:
-        """``n`` random contexts, shape (n, len(scenario.context))."""
-        return np.stack([c.sample(n, rng) for c in self.scenario.context], axis=1)
+        """``n`` random contexts, shape (n, len(context_columns))."""
+        return random_design(self.context_columns, n, rng)
 
-    def query(self, split: Sequence[int] | NDArray[np.int64], context: Array) -> Array:
-        """Query rows (split, *context)."""
-        return np.column_stack([np.asarray(split, dtype=np.float64), context])
+    def query(self, action: ArrayLike, context: Array) -> Array:
+        """Query rows of each action in its context."""
+        return np.insert(context, self.reward_function.action, np.asarray(action, dtype=np.float64), axis=1)
 
-    def affordable(self, X: Array, seeds: NDArray[np.int64], tokens: int | None = None) -> int:
-        """How many of the rows, from the first on, the ledger can still pay for (clean references included)."""
+    def n_affordable(self, X: Array, seeds: NDArray[np.int64], size: int | None = None) -> int:
+        """How many of the rows, from the first on, the ledger can still pay for (shared references included)."""
         low, high = 0, len(X)
         while low < high:
             n = (low + high + 1) // 2
             # The same hair that the ledger forgives.
-            fits = self.ledger.charge_of(X[:n], seeds=seeds[:n], tokens=tokens) <= self.ledger.remaining * (1 + 1e-12)
+            fits = self.ledger.charge_of(X[:n], seeds=seeds[:n], size=size) <= self.ledger.remaining * (1 + 1e-12)
             low, high = (n, high) if fits else (low, n - 1)
         return low
 
@@ -84,10 +114,10 @@ class Task:
         Endless; a method stops when the ledger answers fewer rows than it was asked for.
 
         Raises:
-            BadInput: The budget is unlimited: it would never end.
+            InvalidInputError: The budget is unlimited: it would never end.
         """
         if not np.isfinite(self.ledger.remaining):
-            raise BadInput("a method that spends whatever it is given needs a budget")
+            raise InvalidInputError("a method that spends whatever it is given needs a budget")
         total = first
         yield first
         while True:
@@ -95,68 +125,72 @@ class Task:
             yield upto - total
             total = upto
 
-    def measure(self, X: Array, rng: np.random.Generator, *, tokens: int | None = None) -> Measurement:
+    def measure(self, X: Array, rng: np.random.Generator, *, size: int | None = None) -> Measurement:
         """Measure the rows, or the first of them that the budget still allows, each with a seed of its own.
 
         Args:
             X: Queries, (n, d).
             rng: Of the seeds.
-            tokens: Scored tokens of each, charged in proportion; None is the declared size.
+            size: Of each, in the oracle's unit, charged in proportion; None is the declared size.
 
         Raises:
-            BudgetExhausted: The budget allows none, and nothing was measured before.
+            BudgetExhaustedError: The budget allows none, and nothing was measured before.
         """
         seeds = rng.integers(0, 2**31, len(X))
-        n = self.affordable(X, seeds, tokens)
+        n = self.n_affordable(X, seeds, size)
         if n == 0 and self.ledger.spent == 0:
-            raise BudgetExhausted(f"the budget of {self.ledger.budget:g} true evaluations allows no row to begin with")
-        return self.ledger.measure(X[:n], seeds=seeds[:n], tokens=tokens)
+            raise BudgetExhaustedError(
+                f"the budget of {self.ledger.budget:g} true evaluations allows no row to begin with"
+            )
+        return self.ledger.measure(X[:n], seeds=seeds[:n], size=size)
 
-    def measure_splits(self, context: Array, rng: np.random.Generator, splits: ArrayLike | None = None) -> Array:
-        """The damage of every split (or of some) in each context, on common random numbers.
+    def measure_actions(self, context: Array, rng: np.random.Generator, actions: ArrayLike | None = None) -> Array:
+        """The measurement of every action (or of some) in each context, on common random numbers.
 
-        All splits of a context see the same text windows through the same channel, so that their differences, which
-        are what a choice needs, carry less noise. Contexts that the budget no longer allows whole are left out.
+        All actions of a context share a seed, so that their differences, which are what a choice needs, carry less
+        noise. Contexts that the budget no longer allows whole are left out.
 
         Args:
             context: Shape (n, columns).
             rng: Of the seeds.
-            splits: Which; default all.
+            actions: Which; default all.
 
         Returns:
-            Damages of the first contexts, (at most n, splits), nats/token.
+            Measurements of the first contexts, (at most n, actions).
 
         Raises:
-            BudgetExhausted: The budget allows not even one context, and nothing was measured before.
+            BudgetExhaustedError: The budget allows not even one context, and nothing was measured before.
         """
-        wanted = self.splits if splits is None else np.asarray(splits)
+        wanted = self.actions if actions is None else np.asarray(actions)
         k = len(wanted)
         X = self.query(np.tile(wanted, len(context)), np.repeat(context, k, axis=0))
         seeds = np.repeat(rng.integers(0, 2**31, len(context)), k)
-        n = self.affordable(X, seeds) // k
+        n = self.n_affordable(X, seeds) // k
         if n == 0 and self.ledger.spent == 0:
-            raise BudgetExhausted(f"the budget of {self.ledger.budget:g} true evaluations does not allow {k} splits")
+            raise BudgetExhaustedError(
+                f"the budget of {self.ledger.budget:g} true evaluations does not allow {k} actions"
+            )
         return self.ledger.measure(X[: n * k], seeds=seeds[: n * k]).mean.reshape(n, k)
 
-    def reward(self, damage: Array, split: Array | NDArray[np.int64]) -> Array:
-        """The reward composed from a damage, shape of ``damage``."""
-        return compose_reward(damage, split, self.n_layers, self.scenario.reward)
+    def rewards(self, measured: Array, context: Array, actions: ArrayLike | None = None) -> Array:
+        """The rewards of measurements (contexts, actions), same shape."""
+        wanted = self.actions if actions is None else np.asarray(actions)
+        X = self.query(np.tile(wanted, len(context)), np.repeat(context, len(wanted), axis=0))
+        return np.asarray(self.reward_function.reward(measured.reshape(-1), X)).reshape(measured.shape)
 
-    def greedy(self, damage_at: object, context: Array) -> NDArray[np.int64]:
-        """The split with the highest reward in each context; ``damage_at(X) -> (n,)`` predicts the damage."""
-        n, splits = len(context), self.splits
-        X = self.query(np.tile(splits, n), np.repeat(context, len(splits), axis=0))
-        damage = np.asarray(damage_at(X)).reshape(n, len(splits))  # type: ignore[operator]
-        best = np.argmax(self.reward(damage, np.broadcast_to(splits, damage.shape)), axis=1)
-        return np.asarray(splits[best])
+    def greedy(self, predict: Callable[[Array], ArrayLike], context: Array) -> NDArray[np.int64]:
+        """The action with the highest reward in each context; ``predict(X) -> (n,)`` predicts the measurement."""
+        X = with_all_actions(context, self.columns, self.reward_function.action)
+        measured = np.asarray(predict(X), dtype=np.float64).reshape(len(context), -1)
+        return np.asarray(self.actions[self.rewards(measured, context).argmax(axis=1)])
 
 
 @dataclass
-class Checkpoint:
+class CurvePoint:
     """What a method yields: its policy now, and what it wants remembered beside it.
 
     Attributes:
-        policy: Where to cut.
+        policy: Acts on observations.
         env_steps: Environment steps so far.
         price: True evaluations, and seconds of truth, that the policy was learnt from; None: all that was charged so
             far.
@@ -174,12 +208,12 @@ class Method(ABC):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split.bench import Checkpoint, Method
+        >>> from mbrl_split.bench import CurvePoint, Method
         >>> class AlwaysSix(Method):
         ...     def learn(self, task):
-        ...         yield Checkpoint(lambda context, split, step: np.full(len(context), 6))
+        ...         yield CurvePoint(task.problem.rule(lambda context: np.full(len(context), 6)))
     """
 
     @abstractmethod
-    def learn(self, task: Task) -> Iterator[Checkpoint]:
+    def learn(self, task: Task) -> Iterator[CurvePoint]:
         """Learn from ``task.ledger``, yielding whenever the policy has changed; the last one yielded is final."""

@@ -34,7 +34,7 @@ class Price:
 
 
 @dataclass(frozen=True)
-class Duel:
+class PairedComparison:
     """One method against the subject, paired by seed.
 
     Attributes:
@@ -55,7 +55,7 @@ class Duel:
 
 def learners(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows that ended and paid for truth."""
-    return [r for r in rows if "regret" in r and r["true_evaluations"] > 0]
+    return [r for r in rows if "score" in r and r["true_evaluations"] > 0]
 
 
 def on_surrogate(row: dict[str, Any]) -> bool:
@@ -75,7 +75,7 @@ def without_rl(row: dict[str, Any]) -> bool:
 
 def subject(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """The model-based row with the least regret; None without one."""
-    ours = [r for r in learners(rows) if on_surrogate(r)]
+    ours = [r for r in learners(rows) if on_surrogate(r) and "regret" in r]
     return min(ours, key=lambda r: r["regret"], default=None)
 
 
@@ -92,7 +92,7 @@ def prices(rows: Sequence[dict[str, Any]]) -> list[Price]:
     return sorted(found, key=lambda price: price.evaluations)
 
 
-def duels(rows: Sequence[dict[str, Any]], against: dict[str, Any]) -> list[Duel]:
+def duels(rows: Sequence[dict[str, Any]], against: dict[str, Any]) -> list[PairedComparison]:
     """``against`` with every other learner that shares at least two of its seeds."""
     mine = dict(zip(against["regret_seeds"], against["regret_by_seed"], strict=True))
     pairs = {}
@@ -110,5 +110,5 @@ def duels(rows: Sequence[dict[str, Any]], against: dict[str, Any]) -> list[Duel]
             # All signs alike have probability 2/2ⁿ, and the smallest of k p-values is multiplied by k.
             verdict = "tie" if len(pairs) * 2.0 ** (1 - len(ours)) <= LEVEL else "too few seeds"
         chance = probability_of_improvement(-ours, -theirs)
-        found.append(Duel(algorithm, difference, float(adjusted), chance, verdict))
+        found.append(PairedComparison(algorithm, difference, float(adjusted), chance, verdict))
     return found

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 PARTS = ("agent", "source", "schedule", "acquisition")
 
@@ -18,7 +18,7 @@ def crossed(row: Any) -> Iterator[Any]:
     ``ppo-{schedule}-{acquisition}``.
 
     Raises:
-        BadInput: The label does not tell the combinations apart, a part names none, or settings are no mapping.
+        InvalidInputError: The label does not tell the combinations apart, a part names none, or settings are no mapping.
     """
     several = {p: row[p] for p in PARTS if isinstance(row.get(p), list | dict)} if isinstance(row, dict) else {}
     if not several:
@@ -27,9 +27,9 @@ def crossed(row: Any) -> Iterator[Any]:
     written = str(row.get("algorithm", ""))
     for part, named in several.items():
         if f"{{{part}}}" not in written:
-            raise BadInput(f"algorithm {written!r} names several of {part}: its label must hold {{{part}}}")
+            raise InvalidInputError(f"algorithm {written!r} names several of {part}: its label must hold {{{part}}}")
         if not named:
-            raise BadInput(f"algorithm {written!r}: {part} names none")
+            raise InvalidInputError(f"algorithm {written!r}: {part} names none")
     for chosen in product(*several.values()):
         label, settings = written, dict(row.get("settings") or {})
         for part, name in zip(several, chosen, strict=True):
@@ -37,7 +37,9 @@ def crossed(row: Any) -> Iterator[Any]:
             named = several[part]
             own = named[name] if isinstance(named, dict) else None
             if not isinstance(own, dict | None):
-                raise BadInput(f"algorithm {written!r}: the settings of {part} {name!r} are a mapping, not {own!r}")
+                raise InvalidInputError(
+                    f"algorithm {written!r}: the settings of {part} {name!r} are a mapping, not {own!r}"
+                )
             if own:
                 settings[part] = {**settings.get(part, {}), **own}
         yield {**row, **dict(zip(several, chosen, strict=True)), "algorithm": label, "settings": settings}

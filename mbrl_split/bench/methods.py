@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,30 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_split.agents import Agent
-from mbrl_split.bench.base import Checkpoint, Method, Policy, Task
-from mbrl_split.bench.follower import Follower
-from mbrl_split.bench.planning import SessionPlanner
+from mbrl_split.bench.base import CurvePoint, Method, Task
 from mbrl_split.bench.suite import Algorithm
-from mbrl_split.envs import LLMSplitVector, OracleSource
-from mbrl_split.errors import BadInput, BudgetExhausted
-from mbrl_split.evaluation import agent_policy
-from mbrl_split.refresh import Acquisition, Fidelity, RefreshSchedule, clarity, design_pool, sobol_design
+from mbrl_split.errors import BudgetExhaustedError, InvalidInputError
+from mbrl_split.interaction import Policy
+from mbrl_split.refresh import Acquisition, Fidelity, RefreshSchedule, design_pool, probability_best, sobol_design
 from mbrl_split.registry import ACQUISITIONS, AGENTS, SCHEDULES, SURROGATES
 from mbrl_split.surrogates import Surrogate, TabulatedSurrogate
-from mbrl_split.training import (
-    ArgmaxPolicy,
-    ModelBasedTrainer,
-    RunLogger,
-    TruthTrainer,
-    lesson,
-    measure_parts,
-    objective_of,
-)
+from mbrl_split.training import Follower, ModelBasedTrainer, RunLogger, TruthTrainer, measure_parts
 
 ORACLE = "oracle"
 ARGMAX = "argmax"
 PLANNER = "planner"
-_PLANNING = ("dynamics", "sessions", "bins")
+_OURS = ("num_envs", "refresh_batches")
+_LOOP = tuple(inspect.signature(ModelBasedTrainer).parameters)
 _GRID = 33
 """Points per context column of the table that stands in for the surrogate in the inner loop."""
 
@@ -43,19 +34,19 @@ _GRID = 33
 class AgentMethod(Method):
     """An agent with a source: reinforcement learning, model-based or not, or the argmax of the surrogate.
 
-    ``"argmax"`` and ``"planner"`` need no training: without a schedule they measure, fit and look up in rounds; with
+    ``"argmax"`` and ``"planner"`` need no training: without a schedule they measure, fit and look up in batches; with
     one they follow their surrogate through the environment while the schedule decides when to pay.
 
     Attributes:
-        agent: Name in the registry; ``"argmax"`` of the surrogate (in a session with the cost of moving), or
-            ``"planner"``, which looks ahead to the end of a session.
+        agent: Name in the registry; ``"argmax"`` of the surrogate, or ``"planner"``, which looks ahead to the end of an
+            episode where the problem knows how.
         source: ``"oracle"``, or a surrogate's name in the registry.
         schedule: Name of the refresh schedule (surrogates only).
         acquisition: Name of the acquisition (surrogates only).
-        settings: Settings by part; ``trainer`` may hold ``num_envs``, ``initial_design``, ``chunk_steps``,
-            ``source_mode``, ``kappa``; for argmax and planner ``rounds`` and
-            ``pool_contexts``; for the planner ``dynamics`` (``"given"`` or
-            ``"estimated"``) and ``sessions``. ``fidelity`` holds the fields of :class:`~mbrl_split.refresh.Fidelity`.
+        settings: Settings by part; ``trainer`` may hold ``num_envs``, ``initial_design``, ``segment_steps``,
+            ``source_mode``, ``kappa``; for argmax and planner ``refresh_batches`` and ``pool_contexts``; for the planner
+            what the problem's ``planner`` takes. ``fidelity`` holds the fields of
+            :class:`~mbrl_split.refresh.Fidelity`.
     """
 
     agent: str
@@ -69,16 +60,16 @@ class AgentMethod(Method):
         """The method of a suite's row.
 
         Raises:
-            BadInput: A part is missing or unknown.
+            InvalidInputError: A part is missing or unknown.
         """
         if row.agent is None or row.source is None:
-            raise BadInput(f"{row.algorithm}: an agent and a source are needed")
+            raise InvalidInputError(f"{row.algorithm}: an agent and a source are needed")
         return cls(row.agent, row.source, row.schedule, row.acquisition, row.settings)
 
-    def learn(self, task: Task) -> Iterator[Checkpoint]:
+    def learn(self, task: Task) -> Iterator[CurvePoint]:
         if self.agent in (ARGMAX, PLANNER):
             if self.source == ORACLE:
-                raise BadInput(
+                raise InvalidInputError(
                     f"{self.agent} of the oracle is an exact reference itself; name a surrogate as the source"
                 )
             return self._looked_up(task) if self.schedule is None else self._on_surrogate(task)
@@ -86,22 +77,22 @@ class AgentMethod(Method):
 
     # ---- the three ways to learn --------------------------------------------------------------------------------
 
-    def _on_truth(self, task: Task) -> Iterator[Checkpoint]:
+    def _on_truth(self, task: Task) -> Iterator[CurvePoint]:
         env, agent = self._pair(task)
+        assert isinstance(agent, Agent)
         budget = task.env_steps if task.ledger.budget is None else min(task.env_steps, int(task.ledger.budget))
-        chunk = self._trainer.get("chunk_steps", max(1, budget // 20))
+        segment = self._trainer.get("segment_steps", max(1, budget // 20))
         trainer = TruthTrainer(
-            env, agent, task.ledger, total_steps=budget, chunk_steps=chunk, logger=RunLogger(task.folder)
+            env, agent, task.ledger, total_steps=budget, segment_steps=segment, logger=RunLogger(task.folder)
         )
-        for now in trainer.chunks():
-            yield Checkpoint(_policy(agent, task), now.step)
+        for now in trainer.segments():
+            yield CurvePoint(agent, now.step)
         trainer.logger.close()
         agent.save(task.folder / "agent")
 
-    def _on_surrogate(self, task: Task) -> Iterator[Checkpoint]:
+    def _on_surrogate(self, task: Task) -> Iterator[CurvePoint]:
         surrogate = TabulatedSurrogate(self._surrogate(task), _GRID)
         env, agent = self._pair(task, surrogate)
-        settings = {k: v for k, v in self._trainer.items() if k not in ("num_envs", *_PLANNING)}
         trainer = ModelBasedTrainer(
             env,
             agent,
@@ -112,71 +103,65 @@ class AgentMethod(Method):
             total_steps=task.env_steps,
             fidelity=self._fidelity(),
             seed=task.seed,
+            reward_function=task.problem.reward_function(),
             logger=RunLogger(task.folder),
-            **settings,
+            **{k: v for k, v in self._trainer.items() if k not in _OURS and (self.agent != PLANNER or k in _LOOP)},
         )
         seen: Policy | None = None
-        for now in trainer.chunks():
-            policy = _policy(agent, task)
+        for now in trainer.segments():
+            policy = agent.current() if isinstance(agent, Follower) else agent
             if isinstance(agent, Follower) and policy is seen and not now.finished:
                 continue  # nothing was learnt since, and judging a plan takes longer than following it
             seen = policy
             # A follower is its surrogate, the latest refresh included; an agent has yet to learn from that.
-            yield Checkpoint(policy, now.step, None if isinstance(agent, Follower) else now.behind_agent)
+            yield CurvePoint(policy, now.step, None if isinstance(agent, Follower) else now.behind_agent)
         trainer.logger.close()
-        if not isinstance(agent, Follower):
+        if isinstance(agent, Agent):
             agent.save(task.folder / "agent")
         trainer.surrogate.save(task.folder / "surrogate")
 
-    def _looked_up(self, task: Task) -> Iterator[Checkpoint]:
-        """No training: measure, fit, look up (or plan) the best split; again with what the acquisition picks."""
+    def _looked_up(self, task: Task) -> Iterator[CurvePoint]:
+        """No training: measure, fit, look up (or plan) the best action; again with what the acquisition picks."""
         surrogate = self._surrogate(task)
         policy_of = self._reader(task)
-        env = LLMSplitVector(scenario=task.scenario, source=OracleSource(task.ledger))
-        objective = objective_of(env)
-        acquisition = self._acquisition() if objective is None else self._acquisition().bind(objective)
+        reward_function = task.reward_function
+        acquisition = self._acquisition().bind(reward_function)
         rng = task.rng(2)
         fidelity = self._fidelity()
-        if fidelity.parts > 1 and objective is None:
-            raise BadInput("a measurement in parts needs the reward of a layer split")
 
         def undecided(X: NDArray[np.float64]) -> NDArray[np.bool_]:
-            assert objective is not None
             rows = task.ledger.rows()
             last = np.arange(len(rows)) >= len(rows) - len(X)
-            surrogate.update(**lesson(surrogate, rows.take(last)))
-            return clarity(X, surrogate, objective, rng) < fidelity.confidence
+            surrogate.update_rows(rows.take(last))
+            return probability_best(X, surrogate, reward_function, rng) < fidelity.confidence
 
-        rounds = self._trainer.get("rounds", 8)
+        batches = self._trainer.get("refresh_batches", 8)
         X = sobol_design(task.columns, self._trainer.get("initial_design", 32), rng)
-        for turn in range(rounds + 1):
+        for turn in range(batches + 1):
             # Of the first rows nobody knows yet what is clear.
-            size = fidelity if turn else replace(fidelity, parts=1)
+            size = fidelity if turn else replace(fidelity, sequential_parts=1)
             paid = [len(rows) for rows, _ in measure_parts(task.ledger, X, rng, size, undecided)]
             if not paid:
                 if turn == 0:
-                    raise BudgetExhausted(
+                    raise BudgetExhaustedError(
                         f"the budget of {task.ledger.budget:g} true evaluations allows no row to begin with"
                     )
                 return
-            surrogate.fit(**lesson(surrogate, task.ledger.rows()), columns=task.columns)
-            yield Checkpoint(policy_of(surrogate))
-            if paid[0] < len(X) or turn == rounds or not np.isfinite(task.ledger.remaining):
+            surrogate.fit_rows(task.ledger.rows(), columns=task.columns)
+            yield CurvePoint(policy_of(surrogate))
+            if paid[0] < len(X) or turn == batches or not np.isfinite(task.ledger.remaining):
                 return
-            pool = design_pool(task.columns, self._trainer.get("pool_contexts", 256), rng)
-            n = fidelity.rows(
-                np.ceil(task.ledger.remaining / (rounds - turn)), task.ledger.oracle.tokens_per_evaluation
-            )
+            pool = design_pool(task.columns, self._trainer.get("pool_contexts", 256), rng, reward_function.action)
+            n = fidelity.rows(np.ceil(task.ledger.remaining / (batches - turn)), task.ledger.oracle.evaluation_size)
             X = pool[acquisition.select(pool, surrogate, n, rng)]
 
     def _reader(self, task: Task) -> Callable[[Surrogate], Policy]:
         """How a fitted surrogate becomes a policy."""
         if self.agent == PLANNER:
-            wanted = {k: v for k, v in self._trainer.items() if k in _PLANNING}
-            return SessionPlanner(task, **wanted)
-        if task.scenario.dynamics is not None:
-            return SessionPlanner(task, rule="myopic-with-cost")
-        return lambda surrogate: ArgmaxPolicy(surrogate, task.scenario, task.n_layers)
+            mine = {k: v for k, v in self._trainer.items() if k not in _LOOP and k not in _OURS}
+            plan = task.problem.planner(seed=task.seed, **mine)
+            return lambda surrogate: plan(lambda X: surrogate.predict(X).mean)
+        return lambda surrogate: task.problem.lookup(lambda X: surrogate.predict(X).mean)
 
     # ---- the parts ----------------------------------------------------------------------------------------------
 
@@ -184,16 +169,14 @@ class AgentMethod(Method):
     def _trainer(self) -> dict[str, Any]:
         return self.settings.get("trainer", {})
 
-    def _pair(self, task: Task, surrogate: Surrogate | None = None) -> tuple[LLMSplitVector, Agent]:
+    def _pair(self, task: Task, surrogate: Surrogate | None = None) -> tuple[Any, Agent | Follower]:
         """The same environment and agent whatever the source: their seeds follow from the replication's alone."""
-        env = LLMSplitVector(
-            num_envs=self._trainer.get("num_envs", 16), scenario=task.scenario, source=OracleSource(task.ledger)
-        )
+        env = task.make_env(self._trainer.get("num_envs", 16))
         seed = int(task.rng(3).integers(2**31))
         if self.agent in (ARGMAX, PLANNER):
             assert surrogate is not None
             read = partial(self._reader(task), surrogate)
-            return env, Follower(env, read, seed=seed, **self.settings.get("agent", {}))
+            return env, Follower(read, seed=seed, **self.settings.get("agent", {}))
         agent: Agent = _make(AGENTS, self.agent)(
             env.single_observation_space,
             env.single_action_space,
@@ -220,14 +203,6 @@ class AgentMethod(Method):
         return made
 
 
-def _policy(agent: Agent, task: Task) -> Policy:
-    """An agent as the judge wants it: in a session it acts on observations, which no context alone could give."""
-    if isinstance(agent, Follower):
-        followed: Policy = agent.current()
-        return followed
-    return agent if task.scenario.dynamics is not None else agent_policy(agent, task.scenario, task.n_layers)
-
-
 def _make(registry: Any, name: str) -> Any:
     """A registered class whose wrong settings are an error of the user's, not a traceback."""
     cls = registry[name]
@@ -236,6 +211,6 @@ def _make(registry: Any, name: str) -> Any:
         try:
             return cls(*args, **settings)
         except TypeError as error:
-            raise BadInput(f"{registry.kind} {name!r}: {error}") from None
+            raise InvalidInputError(f"{registry.kind} {name!r}: {error}") from None
 
     return build

@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 
 from mbrl_split.bench.results import write_text
+from mbrl_split.bench.runner import head_of
 from mbrl_split.bench.suite import Cell, Suite
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
-_HEAD = ("scenario", "model", "algorithm", "seed", "run")
+_HEAD = ("problem", "algorithm", "seed", "run")
 
 
 def restore(suite: Suite, published: Path, out: Path) -> int:
@@ -32,20 +33,20 @@ def restore(suite: Suite, published: Path, out: Path) -> int:
         How many runs were laid there.
 
     Raises:
-        BadInput: The folder holds no published results.
+        InvalidInputError: The folder holds no published results.
     """
     try:
         points = pd.read_parquet(published / "results.parquet")
         references = json.loads((published / "summary.json").read_text(encoding="utf-8"))["references"]
     except (OSError, ValueError, KeyError) as error:
-        raise BadInput(f"{published} holds no published results ({type(error).__name__}: {error})") from None
+        raise InvalidInputError(f"{published} holds no published results ({type(error).__name__}: {error})") from None
     cells = {cell.folder: cell for cell in suite.cells()}
     laid = 0
     for name, curve in points.groupby("run", sort=False):
         cell = cells.get(str(name))
         if cell is None or (out / "runs" / cell.folder / "DONE").exists():
             continue
-        _lay(cell, curve.drop(columns=list(_HEAD)), references[f"{cell.scenario}/{cell.model}"], out / "runs")
+        _lay(cell, curve.drop(columns=[*_HEAD, *cell.problem.labels()]), references[cell.posed.label], out / "runs")
         laid += 1
     return laid
 
@@ -54,7 +55,7 @@ def _lay(cell: Cell, curve: pd.DataFrame, reference: dict[str, Any], runs: Path)
     """One run's folder; ``DONE`` last."""
     # A column that only other rows of the suite have is no number of this run.
     points = [{k: v for k, v in p.items() if not math.isnan(v)} for p in curve.to_dict("records")]
-    result = {"folder": cell.folder, "spec": cell.spec(), "status": "ok", "error": None}
+    result = {**head_of(cell), "status": "ok", "error": None}
     folder = runs / cell.folder
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "spec.json", json.dumps(cell.spec(), indent=2) + "\n")

@@ -10,9 +10,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.bench.base import Array, Checkpoint, Method, Task
-from mbrl_split.bench.informed import Ratios
-from mbrl_split.bench.lookup import lookup_policy
+from mbrl_split.bench.base import Array, CurvePoint, Method, Task
+from mbrl_split.layer_split.policies.informed import Ratios
+from mbrl_split.layer_split.policies.lookup import lookup_policy
 from mbrl_split.refresh import random_design
 
 
@@ -44,13 +44,13 @@ class RegressionArgmax(Method):
         """Learn damages ``y`` (k,) at points ``Z`` of the unit cube (k, d); ``groups`` says which rows were measured
         together."""
 
-    def learn(self, task: Task) -> Iterator[Checkpoint]:
+    def learn(self, task: Task) -> Iterator[CurvePoint]:
         ratios = Ratios(task) if self.rows == "windows" else None
         rng = task.rng(1)
         for n in task.stages():
             found = task.measure(random_design(task.columns, n, rng), rng, tokens=self.tokens)
             if len(found):
-                yield Checkpoint(lookup_policy(task, self._damage(task, ratios), plan=self.plan))
+                yield CurvePoint(lookup_policy(task, self._damage(task, ratios), plan=self.plan))
             if len(found) < n:
                 return
 

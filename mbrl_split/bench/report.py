@@ -15,7 +15,7 @@ from rich.table import Table
 
 from mbrl_split import __version__
 from mbrl_split.bench import figures
-from mbrl_split.bench.comparison import Duel, Price, duels, learners, on_truth, prices, subject, without_rl
+from mbrl_split.bench.comparison import PairedComparison, Price, duels, learners, on_truth, prices, subject, without_rl
 from mbrl_split.bench.results import REACH, fixed_regret, worth_a_price, write_text
 
 HEADS = ("method", "regret", "95 % interval", "worst seed", "true evaluations", "seconds of truth", "training seconds")
@@ -23,39 +23,53 @@ SHORT_HEADS = ("method", "regret", "95 % CI", "worst", "truths", "truth s", "tra
 PRICE_HEADS = ("method", "seeds that hold it", "true evaluations", "seconds")
 DUEL_HEADS = ("method", "difference", "95 % interval", "p", "P", "verdict")
 PROTOCOL = (
-    "One true evaluation is the NLL of a scenario's number of scored tokens, in windows of which the first token is "
-    "context, with one channel draw per window, in one batch on one thread. Each clean "
-    "reference window is charged once. Policies are judged on other documents and other channel seeds than they "
-    "learnt from; judging is declared, not charged. Regret is the optimum minus what the policy earns, in units of "
-    "the contextual headroom (optimum minus the best fixed split): 0 is optimal, 1 is no better than always cutting "
-    "at the best fixed layer. Where the headroom is less than ten of its standard errors, regret is in reward per "
+    "Regret is the optimum minus what the policy earns, in units of "
+    "the contextual headroom (optimum minus the best fixed {action}): 0 is optimal, 1 is no better than always choosing "
+    "the best fixed one. Where the headroom is less than ten of its standard errors, regret is in reward per "
     "step. Figures are interquartile means over seeds; intervals are given from ten seeds on."
+)
+PROTOCOL_OF_VALUES = (
+    "Policies are judged by their returns in episodes with seeds of their own; judging is declared, not charged. Figures "
+    "are interquartile means over seeds; intervals are given from ten seeds on."
 )
 
 
-def problems(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    """The (scenario, model) pairs of a summary, in order."""
-    return list(dict.fromkeys((r["scenario"], r["model"]) for r in summary["rows"]))
+def problems(summary: dict[str, Any]) -> list[str]:
+    """The problems of a summary, in order."""
+    return list(dict.fromkeys(r["problem"] for r in summary["rows"]))
 
 
-def rows_of(summary: dict[str, Any], scenario: str, model: str) -> list[dict[str, Any]]:
-    return [r for r in summary["rows"] if (r["scenario"], r["model"]) == (scenario, model)]
+def rows_of(summary: dict[str, Any], problem: str) -> list[dict[str, Any]]:
+    return [r for r in summary["rows"] if r["problem"] == problem]
+
+
+def title_of(problem: str) -> str:
+    """A problem's label in a title."""
+    return problem.replace("/", " on ")
+
+
+def heads_of(rows: Sequence[dict[str, Any]], heads: Sequence[str]) -> list[str]:
+    """The heads of a table, for values where regrets are not known."""
+    known = any("regret" in row for row in rows)
+    return [head if known else head.replace("regret", "value") for head in heads]
 
 
 def cells(row: dict[str, Any]) -> list[str]:
     """One row of the table as text, in the order of ``HEADS``."""
-    if "regret" not in row:
+    score = row.get("score")
+    if score is None:
         return [row["algorithm"], "failed", "", "", "", "", ""]
     failed = f" ({len(row['failed'])} of {row['seeds']} failed)" if row.get("failed") else ""
     several = row["seeds"] > 1 and row["true_evaluations"] > 0
-    digits = _digits(row["regret_unit"])
-    ends = [f"{end:z.{digits}f}" for end in row["regret_ci"] or ()]
+    digits = _digits(row["regret_unit"]) if score == "regret" else 1
+    ends = [f"{end:z.{digits}f}" for end in row[f"{score}_ci"] or ()]
+    worst = row["regret_worst"] if score == "regret" else min(row["value_by_seed"])
     mark = "" if row["converged"] else " (not converged)"
     return [
         row["algorithm"] + mark + failed,
-        f"{row['regret']:z.{digits}f}",
+        f"{row[score]:z.{digits}f}",
         " – ".join(ends) if ends and several else "–",
-        f"{row['regret_worst']:z.{digits}f}" if several else "–",
+        f"{worst:z.{digits}f}" if several else "–",
         f"{row['true_evaluations']:,.0f}",
         f"{row['oracle_seconds']:,.1f}",
         f"{row['train_seconds']:,.1f}",
@@ -69,7 +83,10 @@ def _digits(unit: str) -> int:
 
 def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
     """What the comparison shows, derived from its numbers and from nothing else."""
+    if "headroom" not in reference:
+        return _sentence_of_values(rows)
     best = subject(rows)
+    word = reference["action_word"]
     fixed, blur = fixed_regret(reference)
     normalised = reference["regret_unit"] == "headroom"
     unit = "of the headroom" if normalised else "reward a step"
@@ -80,7 +97,7 @@ def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
         verdict = "beats" if most < fixed - blur else "does not beat"
         way = "Planning" if best["kind"] == "planning" else "RL"
         parts.append(
-            f"{way} on a surrogate ({best['algorithm']}) {verdict} the best fixed split, at {best['regret']:{z}} "
+            f"{way} on a surrogate ({best['algorithm']}) {verdict} the best fixed {word}, at {best['regret']:{z}} "
             f"{unit} lost with {best['true_evaluations']:,.0f} true evaluations"
         )
         if truth := [r for r in learners(rows) if on_truth(r)]:
@@ -100,8 +117,17 @@ def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
             )
     text = "; ".join(parts) or "No agent learns by trial here"
     if not normalised:
-        text += f" (of {fixed:{z}} that the best fixed split loses; the headroom is not ten standard errors wide)"
+        text += f" (of {fixed:{z}} that the best fixed {word} loses; the headroom is not ten standard errors wide)"
     return text + "."
+
+
+def _sentence_of_values(rows: list[dict[str, Any]]) -> str:
+    """The row with the highest value; where no optimum is known there is nothing to beat."""
+    ended = learners(rows)
+    if not ended:
+        return "No agent learns by trial here."
+    best = max(ended, key=lambda r: r["value"])
+    return f"{best['algorithm']} has the highest value, {best['value']:.1f}, with {best['true_evaluations']:,.0f} units of truth."
 
 
 def _relation(rows: list[dict[str, Any]], best: dict[str, Any], rival: dict[str, Any]) -> str:
@@ -126,7 +152,7 @@ def price_cells(price: Price) -> list[str]:
     return [price.algorithm, f"{price.held} of {price.seeds}", *amounts]
 
 
-def duel_cells(duel: Duel, unit: str) -> list[str]:
+def duel_cells(duel: PairedComparison, unit: str) -> list[str]:
     """One row of the comparison, in the order of ``DUEL_HEADS``."""
     d, digits = duel.difference, _digits(unit)
     interval = "–" if d.low is None or d.high is None else f"{d.low:+.{digits}f} – {d.high:+.{digits}f}"
@@ -143,12 +169,12 @@ def duel_cells(duel: Duel, unit: str) -> list[str]:
 def print_table(summary: dict[str, Any], console: Console | None = None) -> None:
     """The result on a terminal."""
     console = console or Console(width=None)
-    for scenario, model in problems(summary):
-        rows = rows_of(summary, scenario, model)
-        reference = summary["references"][f"{scenario}/{model}"]
-        table = Table(title=f"{scenario} on {model}", title_justify="left", box=None, header_style="bold")
+    for problem in problems(summary):
+        rows = rows_of(summary, problem)
+        reference = summary["references"][problem]
+        table = Table(title=title_of(problem), title_justify="left", box=None, header_style="bold")
         shown = [cells(row) for row in rows]
-        for index, (head, *column) in enumerate(zip(SHORT_HEADS, *shown, strict=True)):
+        for index, (head, *column) in enumerate(zip(heads_of(rows, SHORT_HEADS), *shown, strict=True)):
             # Where a terminal is too narrow, names go on in the next line and numbers stay whole.
             width = max(map(len, (head, *column))) if index else None
             table.add_column(
@@ -157,11 +183,12 @@ def print_table(summary: dict[str, Any], console: Console | None = None) -> None
         for row in shown:
             table.add_row(*row)
         console.print(table)
-        console.print("truths: true evaluations paid for; truth s, train s: seconds of each")
-        console.print(
-            f"headroom {reference['headroom']:.3f} ± {reference['headroom_std_error']:.3f} "
-            f"(best fixed split {reference['best_fixed_split']})"
-        )
+        console.print(f"truths: {_unit(summary, problem)}s paid for; truth s, train s: seconds of each")
+        if "headroom" in reference:
+            console.print(
+                f"headroom {reference['headroom']:.3f} ± {reference['headroom_std_error']:.3f} "
+                f"(best fixed {reference['action_word']} {reference['best_fixed_action']})"
+            )
         console.print(sentence(rows, reference), soft_wrap=True)
 
 
@@ -182,15 +209,16 @@ def comparison(rows: list[dict[str, Any]]) -> tuple[str, list[list[str]]] | None
 def to_markdown(summary: dict[str, Any]) -> str:
     """The same tables as Markdown."""
     lines = [f"# {summary['title']}", "", f"`{summary['command']}`", ""]
-    for scenario, model in problems(summary):
-        rows = rows_of(summary, scenario, model)
-        reference = summary["references"][f"{scenario}/{model}"]
-        lines += [f"## {scenario} on {model}", "", sentence(rows, reference), ""]
-        lines += _table(HEADS, [cells(row) for row in rows])
-        half = reference.get("half", "judge")
+    for problem in problems(summary):
+        rows, reference = rows_of(summary, problem), summary["references"][problem]
+        lines += [f"## {title_of(problem)}", "", sentence(rows, reference), ""]
+        lines += _table(heads_of(rows, HEADS), [cells(row) for row in rows])
+        if "headroom" not in reference:
+            continue
+        half = reference.get("half")
         lines += [
-            f"Headroom {reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f} (standard error); "
-            f"judged on the {half} half.",
+            f"Headroom {reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f} (standard error)"
+            + (f"; judged on the {half} half." if half else "."),
             "",
         ]
         if worth_a_price(reference) and (found := prices(rows)):
@@ -214,20 +242,19 @@ def write_report(summary: dict[str, Any], points: pd.DataFrame, path: Path) -> N
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    shown = [_problem(summary, points, s, m) for s, m in problems(summary)]
+    shown = [_problem(summary, points, problem) for problem in problems(summary)]
     (path.parent / "figures").mkdir(exist_ok=True)
     for problem in shown:
         for figure in problem["figures"]:
-            name = f"{problem['scenario']}-{problem['model']}-{figure['name']}.svg"
+            name = f"{problem['label'].replace('/', '-')}-{figure['name']}.svg"
             write_text(path.parent / "figures" / name, figure["svg"])
     page = environment.get_template("report.html").render(
         version=__version__,
         name=summary["suite"],
         title=summary["title"],
         command=summary["command"],
-        protocol=PROTOCOL,
+        protocol=_protocol(summary),
         versions=", ".join(f"{k} {v}" for k, v in summary["versions"].items()),
-        heads=HEADS,
         problems=shown,
         groups=[_group(summary, row) for row in summary["rows"]],
     )
@@ -235,43 +262,57 @@ def write_report(summary: dict[str, Any], points: pd.DataFrame, path: Path) -> N
 
 
 def _anchor(row: dict[str, Any]) -> str:
-    return f"{row['scenario']}-{row['model']}-{row['algorithm']}"
+    return f"{row['problem'].replace('/', '-')}-{row['algorithm']}"
 
 
-def _problem(summary: dict[str, Any], points: pd.DataFrame, scenario: str, model: str) -> dict[str, Any]:
-    rows = rows_of(summary, scenario, model)
-    reference = summary["references"][f"{scenario}/{model}"]
-    mine = points[(points["scenario"] == scenario) & (points["model"] == model)]
+def _unit(summary: dict[str, Any], problem: str) -> str:
+    """What one unit of truth is; results of before other units were known say nothing."""
+    return str(summary.get("units", {}).get(problem, "true evaluation"))
+
+
+def _protocol(summary: dict[str, Any]) -> str:
+    """How the problems' truth is measured, and what the figures mean."""
+    references = list(summary["references"].values())
+    own = list(dict.fromkeys(r["truth"] for r in references if "truth" in r))
+    words = dict.fromkeys(r["action_word"] for r in references if "headroom" in r)
+    regrets = [PROTOCOL.format(action=" or ".join(words))] if words else []
+    values = [PROTOCOL_OF_VALUES] if any("headroom" not in r for r in references) else []
+    return " ".join([*own, *regrets, *values])
+
+
+def _problem(summary: dict[str, Any], points: pd.DataFrame, problem: str) -> dict[str, Any]:
+    rows, reference = rows_of(summary, problem), summary["references"][problem]
+    mine = points[points["problem"] == problem]
+    unit = reference.get("regret_unit", "value")
+    if unit == "headroom":
+        unit = f"normalised regret (0 optimal, 1 best fixed {reference['action_word']})"
+    elif unit == "reward":
+        unit = "regret (reward per step)"
+    truths = f"{_unit(summary, problem)}s"
+    score = "regret" if "headroom" in reference else "value"
     shown = [
         {
             "name": "curves",
-            "svg": figures.regret_by_truth(mine, rows, reference["regret_unit"]),
-            "caption": "Regret against true evaluations. Bold: the median over seeds; faint: every seed. Horizontal "
+            "svg": figures.score_by_truth(mine, rows, score, unit, truths),
+            "caption": f"{score.capitalize()} against {truths}. Bold: the median over seeds; faint: every seed. Horizontal "
             "lines are exact references that pay for no truth.",
         },
         {
             "name": "seconds",
-            "svg": figures.regret_by_seconds(mine, rows, reference["regret_unit"]),
+            "svg": figures.score_by_seconds(mine, rows, score, unit),
             "caption": "The same against seconds: of truth, as they were counted, and of truth and training together.",
         },
     ]
-    if reference.get("landscape"):
-        shown.insert(
-            0,
-            {
-                "name": "damage",
-                "svg": figures.damage_by_split(reference["landscape"]),
-                "caption": "What the channel does at every split, measured (bars: 95 % intervals). "
-                + reference["landscape"]["caption"],
-            },
-        )
+    if picture := reference.get("picture"):
+        svg = figures.lines(picture)
+        shown.insert(0, {"name": picture["name"], "svg": svg, "caption": picture["caption"]})
     against = comparison(rows)
     tables = []
-    if worth_a_price(reference) and (found := prices(rows)):
+    if "headroom" in reference and worth_a_price(reference) and (found := prices(rows)):
         shown.append(
             {
                 "name": "profile",
-                "svg": figures.profile(rows, reference["regret_unit"], fixed_regret(reference)[0]),
+                "svg": figures.profile(rows, unit, fixed_regret(reference)[0]),
                 "caption": "The share of runs that lose less than a given regret: further up is better.",
             }
         )
@@ -281,28 +322,33 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, scenario: str, model
     if against:
         tables.append({"caption": against[0], "heads": DUEL_HEADS, "rows": against[1]})
     failures = [f"{f['run']}: {f['error']}" for r in rows for f in r.get("failed", [])]
+    notes = []
+    if "headroom" in reference:
+        notes.append(
+            f"Contextual headroom {reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f} reward per step; "
+            f"optimum {reference['optimal']:.3f}, best fixed {reference['action_word']} "
+            f"({reference['best_fixed_action']}) {reference['best_fixed']:.3f}; "
+            f"{reference['contexts']:,} held-out contexts."
+        )
+    notes += [f"{who}: {said}." for who, said in reference.get("protocol", {}).items()]
     return {
-        "scenario": scenario,
-        "model": model,
+        "label": problem,
+        "title": title_of(problem),
         "sentence": sentence(rows, reference),
         "figures": shown,
+        "heads": heads_of(rows, HEADS),
         "table": [{"cells": cells(r), "anchor": _anchor(r)} for r in rows],
         "tables": tables,
-        "notes": [
-            f"Contextual headroom {reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f} reward per step; "
-            f"optimum {reference['optimal']:.3f}, best fixed split ({reference['best_fixed_split']}) "
-            f"{reference['best_fixed']:.3f}; {reference['contexts']:,} held-out contexts.",
-            *(f"{who}: {reference['protocol'][who]}." for who in reference.get("protocol", ())),
-            *failures,
-        ],
+        "notes": [*notes, *failures],
     }
 
 
 def _group(summary: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    score = row.get("score", "regret")
     by_seed = {
-        str(seed): (f"{regret:.4f}", f"{paid:,.0f}")
-        for seed, regret, paid in zip(
-            row.get("regret_seeds", ()), row.get("regret_by_seed", ()), row.get("truths_by_seed", ()), strict=True
+        str(seed): (f"{value:.4f}", f"{paid:,.0f}")
+        for seed, value, paid in zip(
+            row.get("regret_seeds", ()), row.get(f"{score}_by_seed", ()), row.get("truths_by_seed", ()), strict=True
         )
     }
     runs = []
@@ -313,8 +359,9 @@ def _group(summary: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     shown = {k: row[k] for k in ("agent", "source", "schedule", "acquisition", "baseline", "budget")}
     return {
         "anchor": _anchor(row),
-        "label": f"{row['algorithm']} · {row['scenario']} on {row['model']}",
+        "label": f"{row['algorithm']} · {title_of(row['problem'])}",
+        "score": score,
         "runs": runs,
-        "command": f"{summary['command']} --only {row['scenario']}/{row['algorithm']}",
+        "command": f"{summary['command']} --only {row['problem'].partition('/')[0]}/{row['algorithm']}",
         "spec": json.dumps(shown),
     }

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mbrl_split.evaluation import bootstrap, first_reach_and_hold, iqm
+from mbrl_split.evaluation import Interval, bootstrap, evaluations_to_target, iqm
 
 REACH = 0.1
-"""The share of what the best fixed split loses whose first reach-and-hold the summary reports."""
+"""The share of what the best fixed action loses whose first reach-and-hold the summary reports."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -35,8 +35,8 @@ def curves(runs: list[dict[str, Any]]) -> pd.DataFrame:
     for run in runs:
         spec = run["spec"]
         head = {
-            "scenario": spec["scenario"],
-            "model": spec["model"],
+            "problem": run["problem"],
+            **run["labels"],
             "algorithm": spec["algorithm"]["algorithm"],
             "seed": spec["seed"],
             "run": run["folder"],
@@ -46,22 +46,21 @@ def curves(runs: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def summarise(runs: list[dict[str, Any]], order: list[str]) -> list[dict[str, Any]]:
-    """One row per scenario, model and algorithm; algorithms in the suite's order."""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    """One row per problem and algorithm; algorithms in the suite's order."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for run in runs:
-        spec = run["spec"]
-        groups.setdefault((spec["scenario"], spec["model"], spec["algorithm"]["algorithm"]), []).append(run)
-    keys = sorted(groups, key=lambda k: (k[0], k[1], order.index(k[2]) if k[2] in order else len(order)))
+        groups.setdefault((run["problem"], run["spec"]["algorithm"]["algorithm"]), []).append(run)
+    keys = sorted(groups, key=lambda k: (k[0], order.index(k[1]) if k[1] in order else len(order)))
     return [_row(key, sorted(groups[key], key=lambda r: r["spec"]["seed"])) for key in keys]
 
 
-def _row(key: tuple[str, str, str], runs: list[dict[str, Any]]) -> dict[str, Any]:
+def _row(key: tuple[str, str], runs: list[dict[str, Any]]) -> dict[str, Any]:
     spec = runs[0]["spec"]
     algorithm = spec["algorithm"]
     row: dict[str, Any] = {
-        "scenario": key[0],
-        "model": key[1],
-        "algorithm": key[2],
+        "problem": key[0],
+        **runs[0]["labels"],
+        "algorithm": key[1],
         **{part: algorithm[part] for part in ("agent", "source", "schedule", "acquisition", "baseline")},
         "kind": _kind(algorithm),
         "budget": spec["budget"],
@@ -75,32 +74,41 @@ def _row(key: tuple[str, str, str], runs: list[dict[str, Any]]) -> dict[str, Any
     if not good:
         return row
     last = [r["curve"][-1] for r in good]
-    regret = np.array([p["regret"] for p in last])
     for name in ("true_evaluations", "oracle_seconds", "train_seconds", "env_steps"):
         row[name] = float(np.mean([p[name] for p in last]))
+    row["value_by_seed"] = [p["value"] for p in last]
+    row["regret_seeds"] = [r["spec"]["seed"] for r in good]
+    row["truths_by_seed"] = [p["true_evaluations"] for p in last]
     reference = good[0]["reference"]
+    if "headroom" not in reference:
+        value = bootstrap(np.array(row["value_by_seed"]), iqm)
+        return row | {"score": "value", "value": value.value, "value_ci": _ends(value), "converged": True}
+    regret = np.array([p["regret"] for p in last])
     normalised = reference["regret_unit"] == "headroom"
     # The denominator of a normalised regret is itself measured: its error belongs to the interval.
     error = reference["headroom_std_error"] / reference["headroom"] if normalised else 0.0
     interval = bootstrap(regret, iqm, relative_error=error)
     fixed, blur = fixed_regret(reference)
     row |= {
+        "score": "regret",
         "regret_unit": reference["regret_unit"],
         "regret": interval.value,
-        "regret_ci": None if interval.low is None else [interval.low, interval.high],
+        "regret_ci": _ends(interval),
         "regret_mean": float(regret.mean()),
         "regret_worst": float(regret.max()),
         "regret_by_seed": regret.tolist(),
-        "regret_seeds": [r["spec"]["seed"] for r in good],
-        "truths_by_seed": [p["true_evaluations"] for p in last],
         "converged": bool(np.median([_converged(r["curve"], fixed, blur) for r in good]) > 0.5),
         "reach": {"regret": REACH * fixed, "by_seed": [_reach(r["curve"], REACH * fixed) for r in good]},
     }
     return row
 
 
+def _ends(interval: Interval) -> list[float] | None:
+    return None if interval.low is None or interval.high is None else [interval.low, interval.high]
+
+
 def fixed_regret(reference: dict[str, Any]) -> tuple[float, float]:
-    """What the best fixed split loses, and what is too small to tell from it, both in the unit of the regrets.
+    """What the best fixed action loses, and what is too small to tell from it, both in the unit of the regrets.
 
     Where the headroom is the unit that is 1; where it is not known well enough to be one, the headroom and its error.
     """
@@ -130,12 +138,12 @@ def _reach(curve: list[dict[str, float]], target: float) -> dict[str, float] | N
     """True evaluations and seconds (truth + training) to first reach and hold a regret; None if it never did."""
     seconds = [p["oracle_seconds"] + p["train_seconds"] for p in curve]
     regret = [p["regret"] for p in curve]
-    found = first_reach_and_hold([p["true_evaluations"] for p in curve], seconds, regret, target)
+    found = evaluations_to_target([p["true_evaluations"] for p in curve], seconds, regret, target)
     return None if found is None else {"evaluations": found.evaluations, "seconds": found.seconds}
 
 
 def _converged(curve: list[dict[str, float]], fixed: float, blur: float) -> bool:
-    """No worse than the best fixed split, and little gained over the last quarter of the truth paid for."""
+    """No worse than the best fixed action, and little gained over the last quarter of the truth paid for."""
     end = curve[-1]
     if end["true_evaluations"] == 0:
         return True

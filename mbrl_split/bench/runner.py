@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import importlib.util
-import inspect
 import json
 import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +20,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mbrl_split.bench.base import Method, Task
-from mbrl_split.bench.judging import Judged, judge_for
 from mbrl_split.bench.methods import AgentMethod
 from mbrl_split.bench.results import write_text
-from mbrl_split.bench.suite import EXACT, Cell, Suite
-from mbrl_split.errors import BadInput, MbrlSplitError
-from mbrl_split.oracles import Ledger, Oracle, open_store
-from mbrl_split.registry import BASELINES, ORACLES
-from mbrl_split.scenarios import scenario
+from mbrl_split.bench.suite import Cell, Suite
+from mbrl_split.errors import InvalidInputError, MbrlSplitError
+from mbrl_split.evaluation import JUDGE_SEED, Judge, Regret
+from mbrl_split.evaluation.posed import only_class
+from mbrl_split.oracles import Ledger, open_store
+from mbrl_split.registry import BASELINES
 from mbrl_split.threads import one_thread
 
 
@@ -43,23 +41,33 @@ class Outcome:
 
 
 def select(suite: Suite, only: str | None = None, shard: tuple[int, int] | None = None) -> list[Cell]:
-    """The suite's runs, narrowed to a SCENARIO/ALGORITHM/SEED pattern and to part i of n.
+    """The suite's runs, narrowed to a PROBLEM/ALGORITHM/SEED pattern and to part i of n.
 
     Raises:
-        BadInput: The pattern matches no run, or the shard does not exist.
+        InvalidInputError: The pattern matches no run, or the shard does not exist.
     """
     cells = list(suite.cells())
     if only is not None:
-        pattern = only if only.count("/") == 2 else f"{only.rstrip('/')}/*"
-        cells = [c for c in cells if fnmatch.fnmatchcase(c.name, pattern)]
+        # A label may hold a slash itself; then its part before that will do.
+        cells = [c for c in cells if _matches(c, only)]
         if not cells:
-            raise BadInput(f"--only {only!r} matches no run of {suite.path} (the form is SCENARIO/ALGORITHM/SEED)")
+            raise InvalidInputError(
+                f"--only {only!r} matches no run of {suite.path} (the form is PROBLEM/ALGORITHM/SEED)"
+            )
     if shard is not None:
         index, count = shard
         if not 0 <= index < count:
-            raise BadInput(f"shard {index}/{count}: the first number is 0 … {count - 1}")
+            raise InvalidInputError(f"shard {index}/{count}: the first number is 0 … {count - 1}")
         cells = cells[index::count]
     return cells
+
+
+def _matches(cell: Cell, pattern: str) -> bool:
+    """Whether a pattern names the cell: by the whole label of its problem, or by the part before the slash."""
+    row = f"{cell.algorithm.algorithm}/{cell.seed}"
+    names = (f"{cell.posed.label}/{row}", f"{cell.posed.short}/{row}")
+    patterns = (pattern, f"{pattern.rstrip('/')}/*")
+    return any(fnmatch.fnmatchcase(name, p) for name in names for p in patterns)
 
 
 def run_suite(suite: Suite, out: Path, cells: list[Cell], *, jobs: int = 1, store: Path | None = None) -> list[Outcome]:
@@ -69,22 +77,22 @@ def run_suite(suite: Suite, out: Path, cells: list[Cell], *, jobs: int = 1, stor
     they go to all workers of the joblib backend; on a cluster ``out`` and ``store`` lie where every worker sees them.
     """
     if jobs < 1 and jobs != -1:
-        raise BadInput(f"--jobs is at least 1, or -1 for all workers, not {jobs}")
+        raise InvalidInputError(f"--jobs is at least 1, or -1 for all workers, not {jobs}")
     out = out.resolve()  # a worker may stand elsewhere
     prepare(out)
     store_path = store.resolve() if store is not None else out / "measurements.sqlite"
     open_store(store_path)  # made once, here, and complained about here
     folders = out / "runs"
-    waiting = [c for c in cells if not _finished(c, folders / c.folder, suite.baselines)]
+    waiting = [c for c in cells if not _finished(c, folders / c.folder, suite.home)]
     # The longest first: they would otherwise leave the other processes idle at the end.
-    waiting.sort(key=lambda c: -(c.budget if c.algorithm.algorithm not in EXACT else 0))
+    waiting.sort(key=lambda c: -(0 if c.algorithm.is_reference else c.budget))
     failed: list[Outcome] = []
     with _progress(len(cells), len(cells) - len(waiting)) as advance:
-        calls = (delayed(run_cell)(c, folders / c.folder, suite.baselines, store_path) for c in waiting)
+        calls = (delayed(run_cell)(c, folders / c.folder, suite.home, store_path) for c in waiting)
         outcomes: Iterable[Outcome] = (
             Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
             if jobs != 1
-            else (run_cell(c, folders / c.folder, suite.baselines, store_path) for c in waiting)
+            else (run_cell(c, folders / c.folder, suite.home, store_path) for c in waiting)
         )
         for outcome in outcomes:
             if outcome.error is not None:
@@ -101,10 +109,10 @@ def prepare(out: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise BadInput(f"cannot write to the folder {out}: {error.strerror}") from None
+        raise InvalidInputError(f"cannot write to the folder {out}: {error.strerror}") from None
 
 
-def run_cell(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> Outcome:
+def run_cell(cell: Cell, folder: Path, home: Path, store_path: Path) -> Outcome:
     """One run, start to finish, and how it ended.
 
     A run that was cut off starts again from its seed: its measurements are in the store, so no truth is paid for
@@ -114,11 +122,11 @@ def run_cell(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> Out
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     write_text(folder / "spec.json", json.dumps(cell.spec(), indent=2) + "\n")
-    made_by = _text_of_baseline(cell, baselines)
-    result: dict[str, Any] = {"folder": folder.name, "spec": cell.spec(), "status": "ok", "error": None, "curve": []}
+    made_by = _text_of_baseline(cell, home)
+    result: dict[str, Any] = {**head_of(cell), "status": "ok", "error": None, "curve": []}
     try:
         with one_thread():
-            result |= _measure_and_judge(cell, folder, baselines, store_path)
+            result |= _measure_and_judge(cell, folder, home, store_path)
     except MbrlSplitError as error:
         result |= {"status": "refused", "error": str(error)}
     except Exception as error:
@@ -129,37 +137,73 @@ def run_cell(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> Out
     return Outcome(cell.name, result["status"], result["error"])
 
 
-def _finished(cell: Cell, folder: Path, baselines: Path) -> bool:
+def head_of(cell: Cell) -> dict[str, Any]:
+    """What a run's result says of its question."""
+    return {
+        "folder": cell.folder,
+        "problem": cell.posed.label,
+        "labels": cell.problem.labels(),
+        "unit": cell.problem.unit,
+        "spec": cell.spec(),
+    }
+
+
+def _finished(cell: Cell, folder: Path, home: Path) -> bool:
     """Whether there is nothing left to run: the run ended, by the baseline as its file is now or on an unknown day."""
     try:
         made_by = (folder / "DONE").read_text(encoding="utf-8")
     except OSError:
         return False
-    return made_by in ("", _text_of_baseline(cell, baselines))
+    return made_by in ("", _text_of_baseline(cell, home))
 
 
-def _text_of_baseline(cell: Cell, baselines: Path) -> str:
+def _text_of_baseline(cell: Cell, home: Path) -> str:
     """A digest of the file that a row's baseline stands in; empty where it has none."""
-    path = baselines / f"{cell.algorithm.baseline}.py"
+    path = home / "baselines" / f"{cell.algorithm.baseline}.py"
     return hashlib.sha256(path.read_bytes()).hexdigest() if cell.algorithm.baseline and path.is_file() else ""
 
 
-def _measure_and_judge(cell: Cell, folder: Path, baselines: Path, store_path: Path) -> dict[str, Any]:
-    overrides = json.dumps(cell.overrides, sort_keys=True)
-    judge = judge_for(cell.model, cell.scenario, cell.contexts, overrides, half=cell.judge)
+def _measure_and_judge(cell: Cell, folder: Path, home: Path, store_path: Path) -> dict[str, Any]:
+    problem = cell.problem
+    judge = problem.judge(JUDGE_SEED)
     label = cell.algorithm.algorithm
-    if label in EXACT:
-        return {"curve": [judge.exact(label)], "reference": judge.reference()}
-    problem = scenario(cell.scenario, **cell.overrides)
-    oracle: Oracle = ORACLES[cell.truth](cell.model, problem)
-    kept = cell.truth != "table" and oracle.identity  # a table is a store itself
+    reference = reference_of(judge, problem.reference_names, problem.action_word)
+    if cell.algorithm.is_reference:
+        free = {"true_evaluations": 0.0, "oracle_seconds": 0.0, "train_seconds": 0.0, "env_steps": 0.0}
+        return {"curve": [{**free, **judged(judge, judge.reference(label).value)}], "reference": reference}
+    oracle = problem.oracle()
+    kept = oracle is not None and oracle.identity and not oracle.is_replay
     ledger = Ledger(oracle, open_store(store_path) if kept else None, budget=cell.budget)
-    task = Task(problem, judge.n_layers, ledger, cell.seed, cell.env_steps, folder)
-    method = build_method(cell, baselines)
-    return {"curve": list(_curve(method, task, judge, folder)), "reference": judge.reference()}
+    task = Task(problem, ledger, cell.seed, cell.env_steps, folder)
+    method = build_method(cell, home)
+    return {"curve": list(_curve(method, task, judge, folder)), "reference": reference}
 
 
-def _curve(method: Method, task: Task, judge: Judged, folder: Path) -> Iterator[dict[str, float]]:
+def judged(judge: Judge, value: float) -> dict[str, float]:
+    """A value, and where the optimum is known what it loses."""
+    if judge.headroom is None:
+        return {"value": value}
+    regret = Regret.of(value, judge.reference("optimal").value, judge.headroom)
+    return {"value": value, "regret": regret.reported, "regret_absolute": regret.absolute}
+
+
+def reference_of(judge: Judge, names: Sequence[str], action_word: str) -> dict[str, Any]:
+    """What every figure of a problem is measured against."""
+    wanted = [name for name in ("optimal", "best-fixed", "random") if name in names]
+    if judge.headroom is None:
+        wanted = [name for name in wanted if name == "random"]
+    said: dict[str, Any] = {name.replace("-", "_"): judge.reference(name).value for name in wanted}
+    if judge.headroom is not None:
+        trusted = Regret.of(said["optimal"], said["optimal"], judge.headroom).trusted
+        said |= {
+            "headroom": judge.headroom.value,
+            "headroom_std_error": judge.headroom.std_error,
+            "regret_unit": "headroom" if trusted else "reward",
+        }
+    return {**said, "action_word": action_word, **judge.about()}
+
+
+def _curve(method: Method, task: Task, judge: Judge, folder: Path) -> Iterator[dict[str, float]]:
     """Drive the method and judge every policy that it yields; training seconds exclude truth and judging."""
     seconds = 0.0
     policies = method.learn(task)
@@ -176,7 +220,7 @@ def _curve(method: Method, task: Task, judge: Judged, folder: Path) -> Iterator[
                 "oracle_seconds": float(truth_seconds),
                 "train_seconds": seconds,
                 "env_steps": float(checkpoint.env_steps),
-                **judge.judge(checkpoint.policy),
+                **judged(judge, judge.judge(checkpoint.policy).value),
                 **checkpoint.notes,
             }
             log.write(json.dumps(point) + "\n")
@@ -184,26 +228,15 @@ def _curve(method: Method, task: Task, judge: Judged, folder: Path) -> Iterator[
             yield point
 
 
-def build_method(cell: Cell, baselines: Path) -> Method:
+def build_method(cell: Cell, home: Path) -> Method:
     """The method of an algorithm row: an agent with a source, a file under ``baselines``, or a plug-in."""
     row = cell.algorithm
     if row.baseline is None:
         return AgentMethod.from_row(row)
-    path = baselines / f"{row.baseline}.py"
-    if not path.is_file():
-        made: Method = BASELINES[row.baseline](**row.settings.get("baseline", {}))
-        return made
-    name = f"mbrl_split_baseline_{row.baseline}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise BadInput(f"cannot import the baseline {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    found = [m for m in vars(module).values() if inspect.isclass(m) and issubclass(m, Method) and m.__module__ == name]
-    if len(found) != 1:
-        raise BadInput(f"{path} defines {len(found)} methods; a baseline file defines exactly one")
-    return found[0](**row.settings.get("baseline", {}))
+    path = home / "baselines" / f"{row.baseline}.py"
+    kind = only_class(path, Method) if path.is_file() else BASELINES[row.baseline]
+    made: Method = kind(**row.settings.get("baseline", {}))
+    return made
 
 
 @contextmanager

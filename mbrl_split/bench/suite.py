@@ -1,4 +1,4 @@
-"""Suites as data: algorithms × scenarios × models × seeds, validated before anything runs."""
+"""Suites as data: algorithms × problems × seeds, validated before anything runs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from mbrl_split.bench.crossed import crossed
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError, MbrlSplitError
+from mbrl_split.evaluation import Problem
+from mbrl_split.evaluation.posed import Posed, labelled, layer_splits, pose
 from mbrl_split.refresh import Fidelity
-from mbrl_split.registry import BASELINES, ORACLES, unknown
-from mbrl_split.scenarios import scenario
-
-EXACT = ("optimal", "best-fixed", "noise-bins", "myopic", "myopic-with-cost", "random")
-"""Algorithms that the judge knows exactly; they learn nothing and are charged nothing."""
+from mbrl_split.registry import BASELINES, unknown
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -32,8 +30,9 @@ class Algorithm:
     a list of names or a mapping from names to settings: the row then stands for all combinations.
 
     Attributes:
-        algorithm: Short label, for instance ``ppo-mlp``; the labels of ``EXACT`` need nothing else.
-        agent: ``ppo``, …; ``argmax`` picks the best predicted split, ``planner`` plans a session ahead.
+        algorithm: Short label, for instance ``ppo-mlp``; the name of a reference of the problem's judge (``optimal``,
+            ``best-fixed``, ``random``, …) needs nothing else.
+        agent: ``ppo``, …; ``argmax`` picks the best predicted action, ``planner`` plans an episode ahead.
         source: ``oracle`` (the truth) or the name of a surrogate; beside a baseline that trains an agent, a word for
             where its rewards come from if not from the truth.
         schedule: When to pay for new truth.
@@ -42,8 +41,9 @@ class Algorithm:
             name that another package has registered.
         budget: True evaluations.
         env_steps: Environment steps of a learning agent.
-        scenarios: In which of the suite's scenarios the row runs; default all. Rows for different scenarios may share a
-            label.
+        problems: In which of the suite's problems the row runs, by label, or by the part of the label before its slash;
+            default all. Rows for different problems may share a label.
+        scenarios: The same, for layer splits.
         settings: Settings by part: ``agent``, ``source``, ``schedule``, ``acquisition``, ``fidelity``, ``trainer``,
             ``baseline``.
     """
@@ -56,25 +56,55 @@ class Algorithm:
     baseline: str | None = None
     budget: float | None = None
     env_steps: int | None = None
+    problems: list[str] | None = None
     scenarios: list[str] | None = None
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the row names nothing that learns."""
+        return self.agent is None and self.source is None and self.baseline is None
+
+    def runs_in(self, posed: Posed) -> bool:
+        """Whether the row runs in a problem of the suite."""
+        wanted = [*(self.problems or ()), *(self.scenarios or ())]
+        unnarrowed = self.problems is None and self.scenarios is None
+        return unnarrowed or posed.label in wanted or posed.short in wanted
 
 
 @validated(frozen=True, config=_STRICT)
 class SuiteData:
-    """The file as it is written; see :class:`Suite` for what it becomes."""
+    """The file as it is written; see :class:`Suite` for what it becomes.
+
+    Attributes:
+        name: Of the suite; its output folder is called so.
+        title: For reports.
+        algorithms: The rows.
+        seeds: Replications: their number, or a list.
+        problems: What is posed: registered names, files in a folder ``problems`` beside the suite's, or mappings with
+            ``problem``, ``label`` and ``settings``.
+        scenarios: With ``models``, shorthand for layer splits, one for each pair.
+        models: Language models.
+        truth: Of layer splits: ``live``, ``table``, or the oracle of another package.
+        budget: True evaluations of a row that names none.
+        env_steps: Environment steps of a row that names none.
+        contexts: Contexts of a layer split's judge.
+        judge: Of layer splits: the ``lockbox`` once, when methods are frozen.
+        overrides: Fields of scenarios, by scenario.
+    """
 
     name: str
     title: str
     algorithms: list[Algorithm]
-    scenarios: list[str]
-    models: list[str]
     seeds: int | list[int]
-    truth: str = "table"  # live, table, or the oracle of another package
+    problems: list[str | Posed] = field(default_factory=list)
+    scenarios: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
+    truth: str = "table"
     budget: float = 300
     env_steps: int = 60_000
     contexts: int = 2000
-    judge: Literal["judge", "lockbox"] = "judge"  # the lockbox once, when methods are frozen
+    judge: Literal["judge", "lockbox"] = "judge"
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -83,35 +113,37 @@ class Cell:
     """One run: everything that its result depends on."""
 
     suite: str
-    scenario: str
-    model: str
-    truth: str
+    posed: Posed
+    home: Path
     seed: int
     budget: float
     env_steps: int
-    contexts: int
     algorithm: Algorithm
-    overrides: dict[str, Any]
-    judge: Literal["judge", "lockbox"] = "judge"
+
+    @property
+    def problem(self) -> Problem:
+        """What is posed."""
+        return pose(self.posed, self.home)
 
     def spec(self) -> dict[str, Any]:
         """Plain data; equal specs give equal results."""
-        spec = dataclasses.asdict(self)
-        spec["algorithm"].pop("scenarios")  # where else a row runs changes nothing here
-        if self.judge == "judge":
-            spec.pop("judge")  # what every run is unless it says otherwise
-        return spec
+        algorithm = dataclasses.asdict(self.algorithm)
+        for narrowing in ("problems", "scenarios"):  # where else a row runs changes nothing here
+            algorithm.pop(narrowing)
+        own = {"suite": self.suite, "seed": self.seed, "budget": self.budget, "env_steps": self.env_steps}
+        return {**own, **self.problem.describe(), "algorithm": algorithm}
 
     @property
     def name(self) -> str:
-        """SCENARIO/ALGORITHM/SEED, as ``--only`` takes it."""
-        return f"{self.scenario}/{self.algorithm.algorithm}/{self.seed}"
+        """PROBLEM/ALGORITHM/SEED, as ``--only`` takes it."""
+        return f"{self.posed.short}/{self.algorithm.algorithm}/{self.seed}"
 
     @property
     def folder(self) -> str:
         """Folder name of the run: readable, and unique by content."""
         digest = hashlib.sha256(json.dumps(self.spec(), sort_keys=True).encode()).hexdigest()[:8]
-        return f"{self.scenario}-{self.model.replace('/', '_')}-{self.algorithm.algorithm}-s{self.seed}-{digest}"
+        words = f"{self.posed.short}-{self.posed.rest}" if self.posed.rest else self.posed.short
+        return f"{words.replace('/', '_')}-{self.algorithm.algorithm}-s{self.seed}-{digest}"
 
 
 @dataclass(frozen=True)
@@ -120,42 +152,48 @@ class Suite:
 
     path: Path
     data: SuiteData
+    place: Path | None = None  # where its methods and problems live, if not beside it
 
     @property
     def seeds(self) -> list[int]:
         return list(range(self.data.seeds)) if isinstance(self.data.seeds, int) else self.data.seeds
 
     @property
-    def baselines(self) -> Path:
-        """Where the suite's own methods live: ``baselines`` beside the folder of the suite, or within it."""
-        beside = self.path.resolve().parent
-        return next((p for p in (beside / "baselines", beside.parent / "baselines") if p.is_dir()), beside)
+    def home(self) -> Path:
+        """Where the suite's own methods and problems live: beside the folder of the suite, or within it."""
+        beside = (self.place or self.path.parent).resolve()
+        for place in (beside, beside.parent):
+            if (place / "baselines").is_dir() or (place / "problems").is_dir():
+                return place
+        return beside
+
+    @property
+    def posed(self) -> list[Posed]:
+        """The problems, with those that scenarios and models are short for."""
+        d = self.data
+        short = layer_splits(d.scenarios, d.models, d.overrides, truth=d.truth, contexts=d.contexts, judge=d.judge)
+        return [*(labelled(entry) for entry in d.problems), *short]
 
     def cells(self) -> Iterator[Cell]:
-        """All runs, the cheapest way round for a reader: by scenario, model, algorithm, seed."""
+        """All runs, the cheapest way round for a reader: by problem, algorithm, seed."""
         d = self.data
-        for scenario_name in d.scenarios:
-            for model in d.models:
-                for algorithm in d.algorithms:
-                    if algorithm.scenarios is not None and scenario_name not in algorithm.scenarios:
-                        continue
-                    for seed in self.seeds:
-                        yield Cell(
-                            suite=d.name,
-                            scenario=scenario_name,
-                            model=model,
-                            truth=d.truth,
-                            seed=seed,
-                            budget=d.budget if algorithm.budget is None else algorithm.budget,
-                            env_steps=d.env_steps if algorithm.env_steps is None else algorithm.env_steps,
-                            contexts=d.contexts,
-                            algorithm=algorithm,
-                            overrides=d.overrides.get(scenario_name, {}),
-                            judge=d.judge,
-                        )
+        for posed in self.posed:
+            for algorithm in d.algorithms:
+                if not algorithm.runs_in(posed):
+                    continue
+                for seed in self.seeds:
+                    yield Cell(
+                        suite=d.name,
+                        posed=posed,
+                        home=self.home,
+                        seed=seed,
+                        budget=d.budget if algorithm.budget is None else algorithm.budget,
+                        env_steps=d.env_steps if algorithm.env_steps is None else algorithm.env_steps,
+                        algorithm=algorithm,
+                    )
 
 
-def load_suite(path: str | Path, assignments: Sequence[str] = ()) -> Suite:
+def load_suite(path: str | Path, assignments: Sequence[str] = (), *, home: Path | None = None) -> Suite:
     """Read and validate a suite.
 
     Args:
@@ -163,26 +201,27 @@ def load_suite(path: str | Path, assignments: Sequence[str] = ()) -> Suite:
         assignments: ``KEY=VALUE`` overrides; the value is read as YAML. A key names a field of the suite
             (``seeds=20``) or of an algorithm (``ppo-mlp.budget=50``). Setting ``budget`` or ``env_steps`` of the
             suite caps every algorithm's own.
+        home: Where its own methods and problems live; default beside the file.
 
     Raises:
-        BadInput: The file cannot be read or used; the line names the place.
+        InvalidInputError: The file cannot be read or used; the line names the place.
     """
     path = Path(path)
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadInput(f"cannot read the suite {path}: {error.strerror}") from None
+        raise InvalidInputError(f"cannot read the suite {path}: {error.strerror}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise BadInput(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        raise InvalidInputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
     if not isinstance(raw, dict):
-        raise BadInput(f"{path}: a suite is a mapping with name, title, algorithms, scenarios, models and seeds")
+        raise InvalidInputError(f"{path}: a suite is a mapping with name, title, algorithms, seeds and problems")
     try:
         if isinstance(raw.get("algorithms"), list):
             raw["algorithms"] = [one for row in raw["algorithms"] for one in crossed(row)]
-    except BadInput as error:
-        raise BadInput(f"{path}: {error}") from None
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: {error}") from None
     for assignment in assignments:
         _assign(raw, assignment)
     try:
@@ -190,8 +229,8 @@ def load_suite(path: str | Path, assignments: Sequence[str] = ()) -> Suite:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadInput(f"{path}: {where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
-    suite = Suite(path, data)
+        raise InvalidInputError(f"{path}: {where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+    suite = Suite(path, data, home)
     _check(suite)
     return suite
 
@@ -199,7 +238,7 @@ def load_suite(path: str | Path, assignments: Sequence[str] = ()) -> Suite:
 def _assign(raw: dict[str, Any], assignment: str) -> None:
     key, equals, text = assignment.partition("=")
     if not equals:
-        raise BadInput(f"--set takes KEY=VALUE, not {assignment!r}")
+        raise InvalidInputError(f"--set takes KEY=VALUE, not {assignment!r}")
     value = yaml.safe_load(text)
     label, dot, rest = key.rpartition(".")
     if not dot:
@@ -211,7 +250,9 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
         return
     rows = [r for r in raw.get("algorithms", []) if isinstance(r, dict) and r.get("algorithm") == label]
     if not rows:
-        raise BadInput(unknown("algorithm in --set", label, [r["algorithm"] for r in raw.get("algorithms", [])]))
+        raise InvalidInputError(
+            unknown("algorithm in --set", label, [r["algorithm"] for r in raw.get("algorithms", [])])
+        )
     for row in rows:
         row[rest] = value
 
@@ -219,35 +260,48 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
 def _check(suite: Suite) -> None:
     """What pydantic cannot know: names that must exist, and rows that must be complete."""
     d = suite.data
-    if d.truth not in ORACLES:
-        raise BadInput(f"{suite.path}: truth: {unknown('oracle', d.truth, ORACLES)}")
-    if not suite.seeds:
-        raise BadInput(f"{suite.path}: seeds: at least one is needed")
-    for cell in suite.cells():
-        if cell.budget < 0 or cell.env_steps < 1:
-            raise BadInput(f"{suite.path}: {cell.algorithm.algorithm}: budget is at least 0 and env_steps at least 1")
-    for name in d.scenarios:
-        scenario(name, **d.overrides.get(name, {}))
-    for name in d.scenarios:
-        labels = [a.algorithm for a in d.algorithms if a.scenarios is None or name in a.scenarios]
-        for label in labels:
-            if labels.count(label) > 1:
-                raise BadInput(f"{suite.path}: algorithm {label!r} stands there twice in scenario {name!r}")
-    for row in d.algorithms:
-        for name in row.scenarios or []:
-            if name not in d.scenarios:  # a suite narrowed to some of its scenarios leaves out the others' rows
-                scenario(name)
-        if row.algorithm in EXACT:
-            continue
+
+    def need(condition: bool, message: str) -> None:
+        if not condition:
+            raise InvalidInputError(f"{suite.path}: {message}")
+
+    need(bool(suite.seeds), "seeds: at least one is needed")
+    need(bool(d.scenarios) == bool(d.models), "scenarios and models come together: a layer split is a pair of them")
+    posed = suite.posed
+    need(bool(posed), "problems: at least one is needed (or scenarios and models)")
+    for entry in posed:
         try:
-            Fidelity.of(row.settings.get("fidelity", {}))
-        except BadInput as error:
-            raise BadInput(f"{suite.path}: {row.algorithm}: {error}") from None
-        if row.baseline is not None:
-            if not (suite.baselines / f"{row.baseline}.py").is_file() and row.baseline not in BASELINES:
-                known = [*(p.stem for p in suite.baselines.glob("*.py")), *BASELINES]
-                raise BadInput(f"{suite.path}: {row.algorithm}: {unknown('baseline', row.baseline, known)}")
-        elif row.agent is None or row.source is None:
-            raise BadInput(
-                f"{suite.path}: {row.algorithm}: needs an agent and a source, a baseline, or a name in {EXACT}"
-            )
+            pose(entry, suite.home)
+        except MbrlSplitError as error:
+            raise InvalidInputError(f"{suite.path}: {entry.label}: {error}") from None
+        labels = [a.algorithm for a in d.algorithms if a.runs_in(entry)]
+        twice = next((label for label in labels if labels.count(label) > 1), None)
+        need(twice is None, f"algorithm {twice!r} stands there twice in {entry.label!r}")
+    for cell in suite.cells():
+        good = cell.budget >= 0 and cell.env_steps >= 1
+        need(good, f"{cell.algorithm.algorithm}: budget is at least 0 and env_steps at least 1")
+    for row in d.algorithms:
+        try:
+            _check_row(suite, row)
+        except MbrlSplitError as error:
+            raise InvalidInputError(f"{suite.path}: {row.algorithm}: {error}") from None
+
+
+def _check_row(suite: Suite, row: Algorithm) -> None:
+    if row.is_reference:
+        for entry in suite.posed:
+            known = pose(entry, suite.home).reference_names
+            if row.runs_in(entry) and row.algorithm not in known:
+                raise InvalidInputError(
+                    f"needs an agent and a source, a baseline, or the name of a reference of {entry.label} "
+                    f"({', '.join(known)})"
+                )
+        return
+    Fidelity.of(row.settings.get("fidelity", {}))
+    if row.baseline is not None:
+        folder = suite.home / "baselines"
+        if not (folder / f"{row.baseline}.py").is_file() and row.baseline not in BASELINES:
+            known = [*(p.stem for p in folder.glob("*.py")), *BASELINES]
+            raise InvalidInputError(unknown("baseline", row.baseline, known))
+    elif row.agent is None or row.source is None:
+        raise InvalidInputError("an agent and a source are needed")

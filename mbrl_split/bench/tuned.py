@@ -9,18 +9,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 import yaml
 
-from mbrl_split.bench.base import Checkpoint, Task
-from mbrl_split.bench.judging import judge_for
+from mbrl_split.bench.base import CurvePoint, Task
 from mbrl_split.bench.methods import AgentMethod
 from mbrl_split.bench.results import write_text
 from mbrl_split.bench.suite import load_suite
-from mbrl_split.oracles import Ledger, Oracle, PerplexityOracle, TableOracle, open_store
-from mbrl_split.scenarios import scenario
+from mbrl_split.evaluation import Regret
+from mbrl_split.evaluation.posed import Posed, labelled, pose
+from mbrl_split.oracles import Ledger, open_store
 from mbrl_split.threads import one_thread
 from mbrl_split.tuning import Candidate, Cost, Instance, Outcome, Row, TuneData, confirm, cost_of, pick, search
 
@@ -30,50 +30,41 @@ SEARCH_CONTEXTS, HELD_OUT_CONTEXTS = 1201, 1202
 
 @dataclass(frozen=True)
 class RowRunner:
-    """Runs a row on a problem and judges its final policy on the judge half of the measured table.
+    """Runs a row on a problem and judges its final policy.
 
     Attributes:
-        truth: ``"table"`` replays the replay half; ``"live"`` measures.
-        contexts: Contexts of the judge.
-        overrides: Fields of a scenario, by its name.
-        store: Where live measurements live.
+        problems: What is posed, by label.
+        home: Where the task's folder ``problems`` lies.
+        store: Where measurements live.
     """
 
-    truth: Literal["table", "live"]
-    contexts: int
-    overrides: dict[str, dict[str, Any]]
+    problems: dict[str, Posed]
+    home: Path
     store: Path
 
     @classmethod
-    def of(cls, data: TuneData, out: Path) -> RowRunner:
+    def of(cls, data: TuneData, out: Path, home: Path = Path()) -> RowRunner:
         """The runner of a task whose output goes to a folder."""
-        return cls(data.truth, data.contexts, data.overrides, out / "measurements.sqlite")
+        return cls({posed.label: posed for posed in data.posed}, home, out / "measurements.sqlite")
 
     def __call__(self, row: Row, instance: Instance) -> Outcome:
-        overrides = self.overrides.get(instance.scenario, {})
-        judge = judge_for(
-            instance.model,
-            instance.scenario,
-            self.contexts,
-            json.dumps(overrides, sort_keys=True),
-            HELD_OUT_CONTEXTS if instance.held_out else SEARCH_CONTEXTS,
-        )
-        problem = scenario(instance.scenario, **overrides)
-        live = self.truth == "live"
-        oracle: Oracle = (
-            PerplexityOracle.load(instance.model, problem)
-            if live
-            else TableOracle.load(instance.model, problem, half="replay")
-        )
-        ledger = Ledger(oracle, open_store(self.store) if live else None, budget=row["budget"])
+        problem = pose(self.problems[instance.problem], self.home)
+        judge = problem.judge(HELD_OUT_CONTEXTS if instance.held_out else SEARCH_CONTEXTS)
+        oracle = problem.oracle()
+        kept = oracle is not None and oracle.identity and not oracle.is_replay
+        ledger = Ledger(oracle, open_store(self.store) if kept else None, budget=row["budget"])
         method = AgentMethod(
             row["agent"], row["source"], row.get("schedule"), row.get("acquisition"), row.get("settings", {})
         )
         with one_thread(), tempfile.TemporaryDirectory() as folder:
-            task = Task(problem, judge.n_layers, ledger, instance.seed, row["env_steps"], Path(folder))
-            last: Checkpoint = deque(method.learn(task), maxlen=1)[0]
-            regret = judge.judge(last.policy)["regret"]
-        return Outcome(regret, judge.reference()["regret_unit"], float(ledger.spent), float(ledger.seconds))
+            task = Task(problem, ledger, instance.seed, row["env_steps"], Path(folder))
+            last: CurvePoint = deque(method.learn(task), maxlen=1)[0]
+            value = judge.judge(last.policy).value
+        if judge.headroom is None:
+            return Outcome(-value, "value", float(ledger.spent), float(ledger.seconds))
+        regret = Regret.of(value, judge.reference("optimal").value, judge.headroom)
+        unit = "headroom" if regret.trusted else "reward"
+        return Outcome(regret.reported, unit, float(ledger.spent), float(ledger.seconds))
 
 
 @dataclass(frozen=True)
@@ -124,6 +115,7 @@ def tune(
     *,
     jobs: int = 1,
     study: Any = None,
+    home: Path | None = None,
     command: str = "mbrl-split tune",
     told: Callable[[Any], None] | None = None,
 ) -> Tuned:
@@ -134,20 +126,22 @@ def tune(
         out: The study's folder, and where results go; the same call goes on after an interruption.
         jobs: Processes.
         study: An Optuna study of your own, searched in this process.
+        home: Where the task's folder ``problems`` lies; default the working directory.
         command: What the files say produced them.
         told: Called with every trial that ended.
     """
     from mbrl_split.bench.tuning_figures import front, history, importance
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    runner = RowRunner.of(data, out)
+    home = home or Path()
+    runner = RowRunner.of(data, out, home)
     study = search(data, runner, folder=out, study=study, jobs=jobs, told=told)
     found = confirm(study, data, runner, jobs=jobs)
     chosen, cost = pick(found, data), cost_of(study)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "tuned.yaml"
-    _write_suite(path, data, [chosen], cost, command)
-    _write_suite(out / "candidates.yaml", data, found, cost, command)
+    _write_suite(path, data, [chosen], cost, command, home)
+    _write_suite(out / "candidates.yaml", data, found, cost, command, home)
     summary = {
         "name": data.name,
         "command": command,
@@ -167,17 +161,17 @@ def tune(
     return Tuned(chosen, found, cost, path)
 
 
-def _write_suite(path: Path, data: TuneData, found: Sequence[Candidate], cost: Cost, command: str) -> None:
+def _write_suite(path: Path, data: TuneData, found: Sequence[Candidate], cost: Cost, command: str, home: Path) -> None:
     """A suite with a row per candidate; the comments say where it comes from."""
+    problems = [asdict(labelled(entry)) for entry in data.problems]
+    split = {"truth": data.truth, "models": data.models, "scenarios": data.scenarios, "contexts": data.contexts}
+    split |= {"overrides": data.overrides}
     suite = {
         "name": f"{data.name}-{path.stem}",
         "title": f"{data.title} ({path.stem})",
-        "truth": data.truth,
-        "models": data.models,
-        "scenarios": data.scenarios,
         "seeds": 10,
-        "contexts": data.contexts,
-        "overrides": data.overrides,
+        **({"problems": problems} if problems else {}),
+        **(split if data.scenarios else {}),
         "algorithms": [{"algorithm": _label(c, found), **c.row} for c in found],
     }
     about = [
@@ -192,7 +186,7 @@ def _write_suite(path: Path, data: TuneData, found: Sequence[Candidate], cost: C
     ]
     text = "".join(f"# {line}\n" for line in about) + yaml.safe_dump(suite, sort_keys=False)
     write_text(path, text)
-    load_suite(path)  # what is written here can be read there
+    load_suite(path, home=home)  # what is written here can be read there
 
 
 def _label(candidate: Candidate, found: Sequence[Candidate]) -> str:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +46,9 @@ class Realisation:
         if self.gains is not None:
             gains = torch.as_tensor(self.gains, dtype=torch.float64)
             if gains.ndim != 2:
-                raise BadInput(f"gains have shape (batch, 1) or (batch, tokens), not {tuple(gains.shape)}")
+                raise InvalidInputError(f"gains have shape (batch, 1) or (batch, tokens), not {tuple(gains.shape)}")
             if not bool(((gains >= 0) & gains.isfinite()).all()):
-                raise BadInput("gains are amplitudes: finite and at least 0")
+                raise InvalidInputError("gains are amplitudes: finite and at least 0")
             object.__setattr__(self, "gains", gains)
         if self.noise_seeds is not None:
             noise_seeds = np.asarray(self.noise_seeds)
@@ -56,7 +56,7 @@ class Realisation:
         if self.keep is not None:
             keep = torch.as_tensor(self.keep)
             if keep.dtype != torch.bool or keep.ndim != 3:
-                raise BadInput(
+                raise InvalidInputError(
                     "keep is boolean with shape (batch, tokens, d) or (batch, tokens, 1), "
                     f"not {keep.dtype} with {tuple(keep.shape)}"
                 )
@@ -95,7 +95,7 @@ class Channel(ABC):
                 losses that are nested across loss rates.
 
         Raises:
-            BadInput: The shape or the seeds are not as above.
+            InvalidInputError: The shape or the seeds are not as above.
         """
 
     @abstractmethod
@@ -106,7 +106,7 @@ class Channel(ABC):
         given by the user.
 
         Raises:
-            BadInput: ``hidden`` is not a floating tensor of three dimensions, or the realisation does not fit it.
+            InvalidInputError: ``hidden`` is not a floating tensor of three dimensions, or the realisation does not fit it.
         """
 
     def __call__(self, hidden: Tensor, *, seeds: ArrayLike) -> Tensor:
@@ -119,13 +119,15 @@ def check_seeds(seeds: ArrayLike, batch: int) -> NDArray[np.uint64]:
     """The seeds as uint64 of shape (batch,).
 
     Raises:
-        BadInput: Not one non-negative integer per batch row.
+        InvalidInputError: Not one non-negative integer per batch row.
     """
     given = np.asarray(seeds)
     if given.shape != (batch,):
-        raise BadInput(f"a batch of {batch} rows needs {batch} seeds, one per row; the seeds have shape {given.shape}")
+        raise InvalidInputError(
+            f"a batch of {batch} rows needs {batch} seeds, one per row; the seeds have shape {given.shape}"
+        )
     if batch and (given.dtype.kind not in "iu" or int(given.min()) < 0):
-        raise BadInput(f"seeds are non-negative integers, not {given.tolist()}")
+        raise InvalidInputError(f"seeds are non-negative integers, not {given.tolist()}")
     return given.astype(np.uint64)
 
 
@@ -133,10 +135,10 @@ def check_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     """The shape as (batch, tokens, d).
 
     Raises:
-        BadInput: Not three sizes.
+        InvalidInputError: Not three sizes.
     """
     if len(shape) != 3:
-        raise BadInput(f"a hidden state has shape (batch, tokens, d), not {tuple(shape)}")
+        raise InvalidInputError(f"a hidden state has shape (batch, tokens, d), not {tuple(shape)}")
     batch, tokens, d = (int(n) for n in shape)
     return batch, tokens, d
 
@@ -145,10 +147,10 @@ def check_hidden(hidden: Tensor) -> tuple[int, int, int]:
     """The shape (batch, tokens, d) of a floating hidden state.
 
     Raises:
-        BadInput: Not three dimensions, or not floating point.
+        InvalidInputError: Not three dimensions, or not floating point.
     """
     if not hidden.is_floating_point():
-        raise BadInput(f"a hidden state is floating point, not {hidden.dtype}")
+        raise InvalidInputError(f"a hidden state is floating point, not {hidden.dtype}")
     return check_shape(hidden.shape)
 
 

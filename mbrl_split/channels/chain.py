@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mbrl_split.channels.base import Channel, Realisation, check_hidden, check_seeds, check_shape
 from mbrl_split.channels.streams import part_seeds
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 
 class Chain(Channel):
@@ -22,7 +22,7 @@ class Chain(Channel):
         parts: The channels, first to last.
 
     Raises:
-        BadInput: No parts, or one that is not a channel.
+        InvalidInputError: No parts, or one that is not a channel.
 
     Example:
         >>> import torch
@@ -36,10 +36,10 @@ class Chain(Channel):
     def __init__(self, *parts: Channel) -> None:
         for part in parts:
             if not isinstance(part, Channel):
-                raise BadInput(f"a chain is made of channels, not {part!r}")
+                raise InvalidInputError(f"a chain is made of channels, not {part!r}")
         flat = [inner for part in parts for inner in (part.parts if isinstance(part, Chain) else (part,))]
         if not flat:
-            raise BadInput("a chain has at least one channel; for a perfect link use Identity()")
+            raise InvalidInputError("a chain has at least one channel; for a perfect link use Identity()")
         self.parts: tuple[Channel, ...] = tuple(flat)
         self.deterministic = all(part.deterministic for part in flat)
 
@@ -56,7 +56,9 @@ class Chain(Channel):
     def apply(self, hidden: Tensor, realisation: Realisation) -> Tensor:
         check_hidden(hidden)
         if len(realisation.parts) != len(self.parts):
-            raise BadInput(f"a chain of {len(self.parts)} needs as many realisations, not {len(realisation.parts)}")
+            raise InvalidInputError(
+                f"a chain of {len(self.parts)} needs as many realisations, not {len(realisation.parts)}"
+            )
         for channel, drawn in zip(self.parts, realisation.parts, strict=True):
             hidden = channel.apply(hidden, drawn)
         return hidden

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mbrl_split.channels.base import Channel, Realisation
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 _SHAPE = (5, 11, 32)
 _SEEDS = (3, 1, 4, 1, 5)
@@ -111,6 +111,6 @@ def _check_refusals(channel: Channel, hidden: Tensor) -> None:
     for what, sent, seeds in cases:
         try:
             channel(sent, seeds=seeds)
-        except BadInput:
+        except InvalidInputError:
             continue
-        raise AssertionError(f"{what} was accepted: it should raise mbrl_split.BadInput")
+        raise AssertionError(f"{what} was accepted: it should raise mbrl_split.InvalidInputError")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 Array = NDArray[np.float64]
 
@@ -41,10 +41,10 @@ def jakes_correlation(doppler: float) -> float:
         doppler: f_D·T, at least 0.
 
     Raises:
-        BadInput: Negative, or beyond 0.38, where J0 is negative.
+        InvalidInputError: Negative, or beyond 0.38, where J0 is negative.
     """
     if not 0 <= doppler <= LARGEST_DOPPLER:
-        raise BadInput(
+        raise InvalidInputError(
             f"f_D·T lies in [0, {LARGEST_DOPPLER}], not {doppler:.3g}: beyond, J0 is negative and the gain of one step "
             "says nothing about the next that a first-order process could hold; take shorter steps or independent gains"
         )
@@ -98,10 +98,12 @@ def scatter_correlation(m: float, rho: float) -> float:
         rho: Correlation of the complex gain, from :func:`jakes_correlation`; 0 … 1.
 
     Raises:
-        BadInput: A shape below ½ or a correlation outside [0, 1].
+        InvalidInputError: A shape below ½ or a correlation outside [0, 1].
     """
     if not m >= 0.5 or not 0 <= rho <= 1:
-        raise BadInput(f"memory of Nakagami fading needs m >= 0.5 and a correlation in [0, 1], not {m} and {rho}")
+        raise InvalidInputError(
+            f"memory of Nakagami fading needs m >= 0.5 and a correlation in [0, 1], not {m} and {rho}"
+        )
     if m == 1 or rho in (0.0, 1.0):
         return float(rho)
     low, high = 0.0, 1.0

@@ -17,7 +17,7 @@ from mbrl_split.channels.fading import Fading
 from mbrl_split.channels.packets import packet_count, packet_of_element
 from mbrl_split.channels.streams import Purpose, uniforms
 from mbrl_split.channels.theory import outage_probability
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Erasure(Channel):
             transmission, so packets are lost all together.
 
     Raises:
-        BadInput: p outside [0, 1], an unknown unit or concealment, a packet without payload, or a mixture of forms.
+        InvalidInputError: p outside [0, 1], an unknown unit or concealment, a packet without payload, or a mixture of forms.
 
     Example:
         >>> import torch
@@ -71,25 +71,25 @@ class Erasure(Channel):
 
     def __post_init__(self) -> None:
         if self.unit not in ("element", "packet", "token"):
-            raise BadInput(f"unit is 'element', 'packet' or 'token', not {self.unit!r}")
+            raise InvalidInputError(f"unit is 'element', 'packet' or 'token', not {self.unit!r}")
         if self.conceal not in ("zero", "previous", "mean"):
-            raise BadInput(f"conceal is 'zero', 'previous' or 'mean', not {self.conceal!r}")
+            raise InvalidInputError(f"conceal is 'zero', 'previous' or 'mean', not {self.conceal!r}")
         if not 0 <= self.header < self.mtu:
-            raise BadInput(f"a packet of mtu={self.mtu} elements with header={self.header} has no payload")
+            raise InvalidInputError(f"a packet of mtu={self.mtu} elements with header={self.header} has no payload")
         if (self.p is None) == (self.snr_db is None):
-            raise BadInput("give the loss once: either p or snr_db (with threshold_db and fading)")
+            raise InvalidInputError("give the loss once: either p or snr_db (with threshold_db and fading)")
         if self.p is not None and not 0 <= self.p <= 1:
-            raise BadInput(f"a loss probability p is in [0, 1], not {self.p}")
+            raise InvalidInputError(f"a loss probability p is in [0, 1], not {self.p}")
         if self.snr_db is None:
             if self.fading is not None or self.block:
-                raise BadInput("fading and block belong to the outage form: give snr_db instead of p")
+                raise InvalidInputError("fading and block belong to the outage form: give snr_db instead of p")
             return
         if self.unit != "packet":
-            raise BadInput(f"outage loses whole packets: unit='packet', not {self.unit!r}")
+            raise InvalidInputError(f"outage loses whole packets: unit='packet', not {self.unit!r}")
         if not (isfinite(self.snr_db) and isfinite(self.threshold_db)):
-            raise BadInput(f"snr_db and threshold_db are finite, not {self.snr_db} and {self.threshold_db}")
+            raise InvalidInputError(f"snr_db and threshold_db are finite, not {self.snr_db} and {self.threshold_db}")
         if self.fading is not None and self.fading.omega != 1:
-            raise BadInput(
+            raise InvalidInputError(
                 f"snr_db is the average received SNR, so the fading has mean power 1, not omega={self.fading.omega}"
             )
 
@@ -116,7 +116,9 @@ class Erasure(Channel):
     def apply(self, hidden: Tensor, realisation: Realisation) -> Tensor:
         batch, tokens, d = check_hidden(hidden)
         if realisation.keep is None:
-            raise BadInput("the realisation has no keep mask, and this channel loses something")
+            raise InvalidInputError("the realisation has no keep mask, and this channel loses something")
         if realisation.keep.shape not in ((batch, tokens, d), (batch, tokens, 1)):
-            raise BadInput(f"a keep mask of shape {tuple(realisation.keep.shape)} does not fit {(batch, tokens, d)}")
+            raise InvalidInputError(
+                f"a keep mask of shape {tuple(realisation.keep.shape)} does not fit {(batch, tokens, d)}"
+            )
         return conceal(hidden, realisation.keep.to(hidden.device), self.conceal)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 Array = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ class Fading(ABC):
 
 def _check_omega(omega: float) -> None:
     if not (isfinite(omega) and omega > 0):
-        raise BadInput(f"the mean power omega is positive and finite, not {omega}")
+        raise InvalidInputError(f"the mean power omega is positive and finite, not {omega}")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Nakagami(Fading):
         omega: Mean power Ω.
 
     Raises:
-        BadInput: m < ½ or Ω ≤ 0, or either is not finite.
+        InvalidInputError: m < ½ or Ω ≤ 0, or either is not finite.
 
     Example:
         >>> import numpy as np
@@ -68,7 +68,7 @@ class Nakagami(Fading):
 
     def __post_init__(self) -> None:
         if not (isfinite(self.m) and self.m >= 0.5):
-            raise BadInput(f"a Nakagami shape m is finite and at least 0.5, not {self.m}")
+            raise InvalidInputError(f"a Nakagami shape m is finite and at least 0.5, not {self.m}")
         _check_omega(self.omega)
 
     def ppf(self, u: ArrayLike) -> Array:
@@ -108,7 +108,7 @@ class Rice(Fading):
         omega: Mean power Ω.
 
     Raises:
-        BadInput: K < 0 or Ω ≤ 0, or either is not finite.
+        InvalidInputError: K < 0 or Ω ≤ 0, or either is not finite.
 
     Example:
         >>> from mbrl_split.channels import Rice
@@ -122,7 +122,7 @@ class Rice(Fading):
 
     def __post_init__(self) -> None:
         if not (isfinite(self.k) and self.k >= 0):
-            raise BadInput(f"a Rice factor K is finite and at least 0, not {self.k}")
+            raise InvalidInputError(f"a Rice factor K is finite and at least 0, not {self.k}")
         _check_omega(self.omega)
 
     @property

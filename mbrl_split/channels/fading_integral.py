@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +73,7 @@ class NakagamiFading(FadingLaw):
         omega: Mean power E[h²].
 
     Raises:
-        BadInput: ``m`` < 0.5 or ``omega`` ≤ 0.
+        InvalidInputError: ``m`` < 0.5 or ``omega`` ≤ 0.
     """
 
     m: float | Floats
@@ -81,9 +81,9 @@ class NakagamiFading(FadingLaw):
 
     def __post_init__(self) -> None:
         if not np.all(np.asarray(self.m) >= 0.5):
-            raise BadInput(f"a Nakagami shape m is at least 0.5, not {np.min(self.m):g}")
+            raise InvalidInputError(f"a Nakagami shape m is at least 0.5, not {np.min(self.m):g}")
         if not np.all(np.asarray(self.omega) > 0):
-            raise BadInput(f"a mean power omega is positive, not {np.min(self.omega):g}")
+            raise InvalidInputError(f"a mean power omega is positive, not {np.min(self.omega):g}")
 
     def below(self, h: ArrayLike) -> Floats:
         return np.asarray(special.gammainc(self.m, self._x(h)))
@@ -127,9 +127,9 @@ class RiceFading(FadingLaw):
 
     def __post_init__(self) -> None:
         if not np.all(np.asarray(self.k) >= 0):
-            raise BadInput(f"a Rice factor k is at least 0, not {np.min(self.k):g}")
+            raise InvalidInputError(f"a Rice factor k is at least 0, not {np.min(self.k):g}")
         if not self.omega > 0:
-            raise BadInput(f"a mean power omega is positive, not {self.omega:g}")
+            raise InvalidInputError(f"a mean power omega is positive, not {self.omega:g}")
 
     def below(self, h: ArrayLike) -> Floats:
         return self._mix("below", h)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from mbrl_split.channels.base import Channel, Realisation, check_hidden, check_seeds, check_shape, working_dtype
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 _FLOATS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -30,7 +30,7 @@ class Quantize(Channel):
         scale: ``"token"`` or ``"tensor"`` (all tokens of a batch row). Without effect on floats.
 
     Raises:
-        BadInput: Unknown bits or scale.
+        InvalidInputError: Unknown bits or scale.
 
     Example:
         >>> import torch
@@ -47,9 +47,9 @@ class Quantize(Channel):
     def __post_init__(self) -> None:
         integer = isinstance(self.bits, int) and 2 <= self.bits <= 16
         if not integer and self.bits not in _FLOATS:
-            raise BadInput(f"bits is an integer from 2 to 16, 'fp16' or 'bf16', not {self.bits!r}")
+            raise InvalidInputError(f"bits is an integer from 2 to 16, 'fp16' or 'bf16', not {self.bits!r}")
         if self.scale not in ("token", "tensor"):
-            raise BadInput(f"scale is 'token' or 'tensor', not {self.scale!r}")
+            raise InvalidInputError(f"scale is 'token' or 'tensor', not {self.scale!r}")
 
     def sample(self, shape: Sequence[int], seeds: ArrayLike) -> Realisation:
         check_seeds(seeds, check_shape(shape)[0])

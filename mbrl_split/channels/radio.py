@@ -15,7 +15,7 @@ from torch import Tensor
 from mbrl_split.channels.base import Channel, Realisation, check_hidden, check_seeds, check_shape, working_dtype
 from mbrl_split.channels.fading import Fading
 from mbrl_split.channels.streams import Purpose, normals, uniforms
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 SMALLEST_DIVISOR = 1e-6
 """A receiver that knows h divides by max(h, this): even a gain of exactly 0 gives finite, useless noise (or zeros
@@ -51,7 +51,7 @@ class Radio(Channel):
         gain: A fixed gain |h| in place of a fading law. The noise is as for h = 1.
 
     Raises:
-        BadInput: Noise negative or not finite, both or neither of the two ways, or another value out of range.
+        InvalidInputError: Noise negative or not finite, both or neither of the two ways, or another value out of range.
 
     Example:
         >>> import torch
@@ -74,31 +74,31 @@ class Radio(Channel):
 
     def __post_init__(self) -> None:
         if self.power not in ("absolute", "token", "tensor"):
-            raise BadInput(f"power is 'absolute', 'token' or 'tensor', not {self.power!r}")
+            raise InvalidInputError(f"power is 'absolute', 'token' or 'tensor', not {self.power!r}")
         if self.csi not in ("none", "receiver"):
-            raise BadInput(f"csi is 'none' or 'receiver', not {self.csi!r}")
+            raise InvalidInputError(f"csi is 'none' or 'receiver', not {self.csi!r}")
         if (self.noise_std is None) == (self.snr_db is None):
-            raise BadInput("give the noise once: either noise_std or snr_db")
+            raise InvalidInputError("give the noise once: either noise_std or snr_db")
         if self.noise_std is not None:
             if not (isfinite(self.noise_std) and self.noise_std >= 0):
-                raise BadInput(f"noise_std is finite and at least 0, not {self.noise_std}")
+                raise InvalidInputError(f"noise_std is finite and at least 0, not {self.noise_std}")
             if self.power != "absolute":
-                raise BadInput(f"noise_std is absolute; with power={self.power!r} give snr_db")
+                raise InvalidInputError(f"noise_std is absolute; with power={self.power!r} give snr_db")
         if self.snr_db is not None:
             if not isfinite(self.snr_db):
-                raise BadInput(f"snr_db is finite, not {self.snr_db}")
+                raise InvalidInputError(f"snr_db is finite, not {self.snr_db}")
             if self.power == "absolute":
-                raise BadInput("snr_db needs a reference power: power='token' or power='tensor'")
+                raise InvalidInputError("snr_db needs a reference power: power='token' or power='tensor'")
             if self.fading is not None and self.fading.omega != 1:
-                raise BadInput(
+                raise InvalidInputError(
                     "snr_db is the average received SNR, so the fading has mean power 1, "
                     f"not omega={self.fading.omega}; add 10·log10(omega) to snr_db instead"
                 )
         if self.gain is not None:
             if self.fading is not None:
-                raise BadInput("give either a fading law or a fixed gain")
+                raise InvalidInputError("give either a fading law or a fixed gain")
             if not (isfinite(self.gain) and self.gain >= 0):
-                raise BadInput(f"a gain is an amplitude, finite and at least 0, not {self.gain}")
+                raise InvalidInputError(f"a gain is an amplitude, finite and at least 0, not {self.gain}")
 
     def sample(self, shape: Sequence[int], seeds: ArrayLike) -> Realisation:
         batch, tokens, _ = check_shape(shape)
@@ -117,7 +117,7 @@ class Radio(Channel):
         h = None
         if realisation.gains is not None:
             if realisation.gains.shape not in ((batch, 1), (batch, tokens)):
-                raise BadInput(
+                raise InvalidInputError(
                     f"gains of shape {tuple(realisation.gains.shape)} do not fit {batch} rows of {tokens} tokens: "
                     f"expected ({batch}, 1) or ({batch}, {tokens})"
                 )
@@ -142,8 +142,8 @@ def check_noise_seeds(realisation: Realisation, batch: int) -> NDArray[np.uint64
     """The realisation's noise seeds, one per row.
 
     Raises:
-        BadInput: They are missing or do not fit the batch.
+        InvalidInputError: They are missing or do not fit the batch.
     """
     if realisation.noise_seeds is None:
-        raise BadInput("the realisation has no noise_seeds, and this channel adds noise")
+        raise InvalidInputError("the realisation has no noise_seeds, and this channel adds noise")
     return check_seeds(realisation.noise_seeds, batch)

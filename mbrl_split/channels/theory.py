@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import integrate, special
 
 from mbrl_split.channels.fading import Fading
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 Array = NDArray[np.float64]
 
@@ -99,11 +99,11 @@ def packet_error_rate(bit_error_rate: ArrayLike, bits: ArrayLike) -> Array:
     """Probability that an uncoded packet of independent bits has an error: 1 − (1 − BER)^bits.
 
     Raises:
-        BadInput: A rate outside [0, 1] or a negative number of bits.
+        InvalidInputError: A rate outside [0, 1] or a negative number of bits.
     """
     rate, n = np.asarray(bit_error_rate, dtype=np.float64), np.asarray(bits, dtype=np.float64)
     if not ((rate >= 0) & (rate <= 1)).all() or not (n >= 0).all():
-        raise BadInput("a packet error rate needs bit error rates in [0, 1] and numbers of bits of at least 0")
+        raise InvalidInputError("a packet error rate needs bit error rates in [0, 1] and numbers of bits of at least 0")
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(n == 0, 0.0, -np.expm1(n * np.log1p(-rate))))
 
@@ -115,8 +115,8 @@ def nakagami_m_of_rice(k: float) -> float:
     the mapped Nakagami law. Never take an outage from it.
 
     Raises:
-        BadInput: K < 0 or not finite.
+        InvalidInputError: K < 0 or not finite.
     """
     if not (np.isfinite(k) and k >= 0):
-        raise BadInput(f"a Rice factor K is finite and at least 0, not {k}")
+        raise InvalidInputError(f"a Rice factor K is finite and at least 0, not {k}")
     return (k + 1) ** 2 / (2 * k + 1)

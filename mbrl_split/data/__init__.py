@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mbrl_split.data.dataset import PREFIX, read_dataset
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.registry import unknown
 
 __all__ = ["MODELS", "PARTS", "TEXTS", "card", "documents", "model_path"]
@@ -33,13 +33,13 @@ def model_path(name: str) -> Path:
     """The folder of a shipped model, in Hugging Face form (config, safetensors, tokenizer, card).
 
     Raises:
-        BadInput: No model of this name is shipped.
+        InvalidInputError: No model of this name is shipped.
     """
     if name not in MODELS:
-        raise BadInput(unknown("shipped model", name, MODELS))
+        raise InvalidInputError(unknown("shipped model", name, MODELS))
     path = _HERE / "models" / name
     if not (path / "model.safetensors").is_file():
-        raise BadInput(f"model {name!r} is missing from this installation ({path} holds no model.safetensors)")
+        raise InvalidInputError(f"model {name!r} is missing from this installation ({path} holds no model.safetensors)")
     return path
 
 
@@ -47,11 +47,11 @@ def card(name: str) -> dict[str, Any]:
     """The card of a shipped model: perplexities, sizes, residual RMS per layer, licence, provenance.
 
     Raises:
-        BadInput: No model of this name is shipped, or it has no card.
+        InvalidInputError: No model of this name is shipped, or it has no card.
     """
     path = model_path(name) / "card.json"
     if not path.is_file():
-        raise BadInput(f"model {name!r} has no card ({path} does not exist)")
+        raise InvalidInputError(f"model {name!r} has no card ({path} does not exist)")
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
@@ -70,22 +70,22 @@ def documents(text: str | PathLike[str] | Sequence[str | PathLike[str]], part: s
         The documents, in the order of their file names (shipped texts, folders) or of the file or list.
 
     Raises:
-        BadInput: The text or part is unknown, unreadable, empty, not plain text, or holds missing values.
+        InvalidInputError: The text or part is unknown, unreadable, empty, not plain text, or holds missing values.
     """
     if part is not None and part not in PARTS:
-        raise BadInput(unknown("part of a text", str(part), PARTS))
+        raise InvalidInputError(unknown("part of a text", str(part), PARTS))
     if isinstance(text, str) and text in TEXTS:
         if part is None:
-            raise BadInput(f"text {text!r} has disjoint parts: ask for one of {', '.join(PARTS)}")
+            raise InvalidInputError(f"text {text!r} has disjoint parts: ask for one of {', '.join(PARTS)}")
         return [_read(path) for path in sorted((_HERE / "texts" / text / part).glob("*.txt"))]
     own = _own(text)
     if part is None:
         return own
     if part == "lockbox":
-        raise BadInput("only shipped texts have a lockbox; your own text has the parts replay and judge")
+        raise InvalidInputError("only shipped texts have a lockbox; your own text has the parts replay and judge")
     chosen = own[PARTS.index(part) :: 2]
     if not chosen:
-        raise BadInput(f"the text has one document and the part {part!r} needs a second one")
+        raise InvalidInputError(f"the text has one document and the part {part!r} needs a second one")
     return chosen
 
 
@@ -98,20 +98,20 @@ def _own(text: Any) -> list[str]:
         if path.is_dir():
             files = sorted(path.glob("*.txt"))
             if not files:
-                raise BadInput(f"folder {path} holds no .txt file")
+                raise InvalidInputError(f"folder {path} holds no .txt file")
             return [_read(file) for file in files]
         if not path.exists():
-            raise BadInput(unknown("text", str(text), TEXTS) + ", and no such file or folder")
+            raise InvalidInputError(unknown("text", str(text), TEXTS) + ", and no such file or folder")
         parts = [part.strip() for part in re.split(r"\n[ \t\r]*\n", _read(path))]
         found = [_plain(part, f"{path}, document {i + 1}") for i, part in enumerate(p for p in parts if p)]
     elif isinstance(text, Sequence):
         found = [_read(Path(fspath(file))) for file in text]
     else:
-        raise BadInput(
+        raise InvalidInputError(
             f"a text is a name ({', '.join(TEXTS)}), a file, a folder, a list of files or hf:DATASET, not {text!r}"
         )
     if not found:
-        raise BadInput(f"the text is empty: {text or 'an empty list of files'}")
+        raise InvalidInputError(f"the text is empty: {text or 'an empty list of files'}")
     return found
 
 
@@ -119,17 +119,17 @@ def _read(path: Path) -> str:
     try:
         return _plain(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:
-        raise BadInput(f"text {path} is not UTF-8 (byte {error.start})") from error
+        raise InvalidInputError(f"text {path} is not UTF-8 (byte {error.start})") from error
     except OSError as error:
-        raise BadInput(f"text {path} cannot be read: {error.strerror}") from error
+        raise InvalidInputError(f"text {path} cannot be read: {error.strerror}") from error
 
 
 def _plain(document: str, where: str) -> str:
     """The document, or one line about why it cannot be scored."""
     if not document.strip():
-        raise BadInput(f"text {where} is empty")
+        raise InvalidInputError(f"text {where} is empty")
     if document.strip().lower() in ("nan", "none", "null"):
-        raise BadInput(f"text {where} is {document.strip()!r}: a missing value, not a text")
+        raise InvalidInputError(f"text {where} is {document.strip()!r}: a missing value, not a text")
     if "\x00" in document:
-        raise BadInput(f"text {where} holds a NUL byte: it is not plain text")
+        raise InvalidInputError(f"text {where} holds a NUL byte: it is not plain text")
     return document

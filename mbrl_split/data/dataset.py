@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 PREFIX = "hf:"
 """What the name of a dataset starts with; anything else is a shipped text or a path."""
@@ -30,23 +30,23 @@ def read_dataset(text: str) -> list[str]:
             column ``text`` unless named.
 
     Raises:
-        BadInput: The name is malformed, the package ``datasets`` is missing, or the dataset cannot be read.
+        InvalidInputError: The name is malformed, the package ``datasets`` is missing, or the dataset cannot be read.
     """
     found = _NAME.fullmatch(text)
     if found is None:
-        raise BadInput(f"a dataset is named hf:ID[:CONFIG][@SPLIT][#COLUMN], not {text!r}")
+        raise InvalidInputError(f"a dataset is named hf:ID[:CONFIG][@SPLIT][#COLUMN], not {text!r}")
     try:
         import datasets
     except ImportError as error:
-        raise BadInput(f"text {text!r} needs the package datasets (pip install 'mbrl-split[hub]')") from error
+        raise InvalidInputError(f"text {text!r} needs the package datasets (pip install 'mbrl-split[hub]')") from error
     split, column = found["split"] or "test", found["column"] or "text"
     try:
         rows = datasets.load_dataset(found["id"], found["config"], split=split, streaming=True)
         return list(_joined(_column(rows, column, text)))
-    except BadInput:
+    except InvalidInputError:
         raise
     except (OSError, ValueError) as error:  # unknown or unreachable; no such configuration, split or file
-        raise BadInput(f"text {text!r} cannot be read: {str(error).strip().splitlines()[0]}") from error
+        raise InvalidInputError(f"text {text!r} cannot be read: {str(error).strip().splitlines()[0]}") from error
 
 
 def _column(rows: Iterable[dict[str, object]], column: str, text: str) -> Iterator[str]:
@@ -54,7 +54,9 @@ def _column(rows: Iterable[dict[str, object]], column: str, text: str) -> Iterat
     for row in rows:
         value = row.get(column)
         if not isinstance(value, str):
-            raise BadInput(f"text {text!r} has no text column {column!r} (its columns: {', '.join(map(str, row))})")
+            raise InvalidInputError(
+                f"text {text!r} has no text column {column!r} (its columns: {', '.join(map(str, row))})"
+            )
         if value.strip():
             yield value.strip()
         read += len(value)

@@ -16,9 +16,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
-from mbrl_split.envs.draws import Draws, entropy, spread_seeds, stream_keys
-from mbrl_split.envs.source import Source
-from mbrl_split.errors import BadInput
+from mbrl_split.envs.random_stream import RandomStream, entropy, spread_seeds, stream_keys
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.interaction import Source, ask, check_source
 
 Array = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
@@ -46,7 +46,7 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
     **Randomness.** ``reset(seed=…)`` takes Gymnasium's forms: an integer s seeds sub-environment i with s + i, a list
     gives each its own seed, None (or None in the list) starts the next episode of the stream at hand. Each seed is a
     ``SeedSequence`` that spawns one key per consumer (context, transition, measurement), and every number is a
-    function of (key, episode, step): see :class:`~mbrl_split.envs.draws.Draws`. So sub-environment i behaves, bit for
+    function of (key, episode, step): see :class:`~mbrl_split.envs.random_stream.RandomStream`. So sub-environment i behaves, bit for
     bit, as a batch of one reset with its seed. Replications that must be independent take seeds that are further
     apart than ``num_envs``: draw them from a ``SeedSequence``, do not count 0, 1, 2.
 
@@ -66,7 +66,7 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         num_envs: Sub-environments.
 
     Raises:
-        BadInput: A size is below 1, or the source answers other columns.
+        InvalidInputError: A size is below 1, or the source answers other columns.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # type: ignore[misc]
@@ -90,7 +90,7 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         num_envs: int = 1,
     ) -> None:
         if episode_steps < 1:
-            raise BadInput(f"episode_steps is at least 1, not {episode_steps}")
+            raise InvalidInputError(f"episode_steps is at least 1, not {episode_steps}")
         self.columns = tuple(columns)
         self.episode_steps = episode_steps
         self.single_observation_space = observation_space
@@ -101,7 +101,7 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
     # ---- what a subclass supplies -------------------------------------------------------------------------------
 
     @abstractmethod
-    def initial_state(self, draws: Draws) -> State:
+    def initial_state(self, draws: RandomStream) -> State:
         """``len(draws)`` fresh states."""
 
     @abstractmethod
@@ -113,7 +113,7 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         """The query of each state and action, shape (n, len(columns)), inside the columns' ranges."""
 
     @abstractmethod
-    def transition(self, state: State, action: NDArray[Any], draws: Draws) -> State:
+    def transition(self, state: State, action: NDArray[Any], draws: RandomStream) -> State:
         """The states that follow; must leave ``state`` as it was."""
 
     @abstractmethod
@@ -154,7 +154,7 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         """Let another source answer from the next step on.
 
         Raises:
-            BadInput: Its columns differ, or do not cover the environment's ranges.
+            InvalidInputError: Its columns differ, or do not cover the environment's ranges.
         """
         check_source(source, self.columns)
         self._source = source
@@ -171,7 +171,7 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
             options: ``reset_mask``, booleans of shape (num_envs,): the other sub-environments go on as they are.
 
         Raises:
-            BadInput: A seed is negative, their number is wrong, or an unknown option.
+            InvalidInputError: A seed is negative, their number is wrong, or an unknown option.
         """
         rows = np.flatnonzero(self._reset_mask(options))
         seeds, fresh = self._new_seeds(seed, rows)
@@ -206,8 +206,8 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
             Observations (n, …), rewards (n,), terminated (n,) (always False), truncated (n,), info.
 
         Raises:
-            BadInput: An action outside the action space, or an answer of the source that is no number.
-            BudgetExhausted: The source cannot pay; the step was not taken.
+            InvalidInputError: An action outside the action space, or an answer of the source that is no number.
+            BudgetExhaustedError: The source cannot pay; the step was not taken.
         """
         return self._advance(actions, autoreset=True)
 
@@ -282,19 +282,19 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         episode: NDArray[np.int64],
         step: ArrayLike | None = None,
         keys: NDArray[np.uint64] | None = None,
-    ) -> Draws:
+    ) -> RandomStream:
         chosen = (self._keys if keys is None else keys)[rows, consumer]
-        return Draws(chosen, episode, np.zeros(len(rows), np.int64) if step is None else step)
+        return RandomStream(chosen, episode, np.zeros(len(rows), np.int64) if step is None else step)
 
     def _check_actions(self, actions: ArrayLike) -> NDArray[Any]:
         space = self.single_action_space
         action = np.asarray(actions)
         if action.shape != (self.num_envs, *(space.shape or ())):
-            raise BadInput(f"actions have shape {(self.num_envs, *(space.shape or ()))}, not {action.shape}")
+            raise InvalidInputError(f"actions have shape {(self.num_envs, *(space.shape or ()))}, not {action.shape}")
         if isinstance(space, gym.spaces.Discrete):
             first, last = int(space.start), int(space.start + space.n) - 1
             if action.dtype.kind not in "iu" or ((action < first) | (action > last)).any():
-                raise BadInput(f"actions are integers in {first} … {last}, not {action.tolist()}")
+                raise InvalidInputError(f"actions are integers in {first} … {last}, not {action.tolist()}")
         return action
 
     def _new_seeds(
@@ -313,14 +313,14 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         everyone = np.ones(self.num_envs, dtype=np.bool_)
         unknown = set(options or {}) - {"reset_mask"}
         if unknown:
-            raise BadInput(f"unknown reset option {sorted(unknown)[0]!r} (known: reset_mask)")
+            raise InvalidInputError(f"unknown reset option {sorted(unknown)[0]!r} (known: reset_mask)")
         if not options:
             return everyone
         mask = np.asarray(options["reset_mask"])
         if mask.dtype != np.bool_ or mask.shape != everyone.shape or not mask.any():
-            raise BadInput(f"reset_mask holds {self.num_envs} booleans, at least one of them True")
+            raise InvalidInputError(f"reset_mask holds {self.num_envs} booleans, at least one of them True")
         if self._state is None and not mask.all():
-            raise BadInput("the first reset is of all sub-environments: it takes no reset_mask")
+            raise InvalidInputError("the first reset is of all sub-environments: it takes no reset_mask")
         return mask
 
     # ---- other sizes, saving ------------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
 
     def _resize(self, num_envs: int) -> None:
         if num_envs < 1:
-            raise BadInput(f"num_envs is at least 1, not {num_envs}")
+            raise InvalidInputError(f"num_envs is at least 1, not {num_envs}")
         self.num_envs = num_envs
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -364,13 +364,13 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         """Go on from where :meth:`state_dict` was taken; ``reset`` must not be called in between.
 
         Raises:
-            BadInput: The state is of another environment, or of another number of sub-environments.
+            InvalidInputError: The state is of another environment, or of another number of sub-environments.
         """
         ours, theirs = self._identity(), state.get("environment")
         if theirs != ours:
             theirs = theirs if isinstance(theirs, dict) else {}
             name = next((k for k in ours if ours[k] != theirs.get(k)), "environment")
-            raise BadInput(
+            raise InvalidInputError(
                 f"the saved state is of another environment: {name} is {theirs.get(name)}, not {ours.get(name)}"
             )
         self._resize(self.num_envs)
@@ -393,51 +393,6 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         }
         plain: dict[str, Any] = json.loads(json.dumps(identity))  # tuples become lists, as in a file
         return plain
-
-
-def check_source(source: Source, columns: Sequence[Column]) -> None:
-    """Refuse a source that does not answer these columns.
-
-    Names, units and scales must agree in order, an ordinal range exactly; a continuous range may be wider.
-
-    Raises:
-        BadInput: One line that names the first column that differs.
-    """
-    theirs = getattr(source, "columns", None)
-    if theirs is None or not callable(getattr(source, "answer", None)):
-        raise BadInput(f"a source has columns and answer(X, *, seeds), which {type(source).__name__} lacks")
-    name = type(source).__name__
-    if len(theirs) != len(columns):
-        asked, answers = ", ".join(c.name for c in columns), ", ".join(c.name for c in theirs)
-        raise BadInput(f"{name} answers the columns ({answers}), but the environment asks ({asked})")
-    for ours, other in zip(columns, theirs, strict=True):
-        same = (ours.name, ours.unit, ours.scale) == (other.name, other.unit, other.scale)
-        if ours.scale == "ordinal":
-            fits = (ours.low, ours.high) == (other.low, other.high)
-        else:
-            fits = other.low <= ours.low and ours.high <= other.high
-        if not (same and fits):
-            raise BadInput(f"{name} answers the column {_words(other)}, but the environment asks {_words(ours)}")
-
-
-def ask(source: Source, X: Array, seeds: NDArray[np.int64]) -> Array:
-    """The source's answers, shape (n,).
-
-    Raises:
-        BadInput: They are not n finite numbers.
-    """
-    answer = np.asarray(source.answer(X, seeds=seeds), dtype=np.float64)
-    name = type(source).__name__
-    if answer.shape != (len(X),):
-        raise BadInput(f"{name} answered {len(X)} queries with shape {answer.shape}, not ({len(X)},)")
-    if not np.isfinite(answer).all():
-        row = int(np.flatnonzero(~np.isfinite(answer))[0])
-        raise BadInput(f"{name} answered {answer[row]} to the query {X[row].tolist()}")
-    return answer
-
-
-def _words(c: Column) -> str:
-    return f"{c.name} [{c.unit}, {c.scale}, {c.low:g} … {c.high:g}]"
 
 
 def _masked(told: dict[str, NDArray[Any]], mask: NDArray[np.bool_]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column, check_rows
 from mbrl_split.envs.base import CostlyEnv, State
-from mbrl_split.envs.single import Single
-from mbrl_split.errors import BadInput, BudgetExhausted
+from mbrl_split.envs.single import VectorToSingle
+from mbrl_split.errors import BudgetExhaustedError, InvalidInputError
 
 _N = 3  # sub-environments in the checks
 
@@ -34,7 +34,7 @@ def check_environment(env: CostlyEnv | gym.Env[Any, Any], *, seed: int = 0) -> N
         AssertionError: The first promise that is broken, in a sentence.
     """
     bare = env.unwrapped
-    batch = bare.batch if isinstance(bare, Single) else bare
+    batch = bare.batch if isinstance(bare, VectorToSingle) else bare
     _say(
         isinstance(batch, CostlyEnv),
         f"{type(bare).__name__} is no CostlyEnv; gymnasium.utils.env_checker.check_env checks plain environments",
@@ -60,10 +60,10 @@ class _Probe:
 
     def answer(self, X: ArrayLike, *, seeds: ArrayLike) -> NDArray[np.float64]:
         if self.spent:
-            raise BudgetExhausted("the probe's budget is spent")
+            raise BudgetExhaustedError("the probe's budget is spent")
         try:
             x = check_rows(X, self.columns)
-        except BadInput as error:
+        except InvalidInputError as error:
             raise AssertionError(f"features or start_features ask what the columns do not allow: {error}") from None
         s = np.asarray(seeds)
         _say(
@@ -112,7 +112,7 @@ def _check_gymnasium(env: CostlyEnv) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            check_env(Single(_probed(env, 1)), skip_render_check=True)
+            check_env(VectorToSingle(_probed(env, 1)), skip_render_check=True)
         except AssertionError:
             raise
         except Exception as error:
@@ -170,7 +170,7 @@ def _check_rows_are_independent(env: CostlyEnv, seed: int) -> None:
     """Sub-environment i of a batch does what a single environment with its seed does, bit for bit."""
     run = _probed(env, _N)
     obs, _ = run.reset(seed=seed)
-    alone = [Single(_probed(env, 1)) for _ in range(_N)]
+    alone = [VectorToSingle(_probed(env, 1)) for _ in range(_N)]
     first = [one.reset(seed=seed + i)[0] for i, one in enumerate(alone)]
     _say(np.array_equal(obs, np.stack(first)), "sub-environment i of reset(seed=s) must start as one reset with s + i")
     for action in _actions(run, 2 * run.episode_steps + 1, seed):
@@ -214,7 +214,7 @@ def _check_sources(env: CostlyEnv, seed: int) -> None:
     foreign = _Probe((*env.columns[:-1], Column(f"not {last.name}", last.unit, last.low, last.high, last.scale)))
     try:
         run.set_source(foreign)
-    except BadInput:
+    except InvalidInputError:
         pass
     else:
         raise AssertionError("set_source accepts a source whose columns have other names")
@@ -227,7 +227,7 @@ def _check_sources(env: CostlyEnv, seed: int) -> None:
         probe.spent = True
         try:
             run.step(action)
-        except BudgetExhausted:
+        except BudgetExhaustedError:
             pass
         else:
             raise AssertionError("a step hides that the source's budget is spent, or does not ask the source")

@@ -14,10 +14,9 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
-from mbrl_split.envs.base import ask, check_source
-from mbrl_split.envs.draws import Draws, entropy, spread_seeds, stream_keys
-from mbrl_split.envs.source import Source
-from mbrl_split.errors import BadInput
+from mbrl_split.envs.random_stream import RandomStream, entropy, spread_seeds, stream_keys
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.interaction import Source, ask, check_source
 
 Array = NDArray[np.float64]
 Features = Callable[[Any, Any], ArrayLike]
@@ -32,15 +31,15 @@ def flat_features(observation: Any, action: Any) -> Array:
     return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
-class OwnReward:
+class RecordedReward:
     """The wrapped environment's own reward as a function of the query, for a ``FunctionOracle``.
 
     It knows the transitions that were made and no others: a measurement can only be made where one has been. A query
     that was visited twice has its latest reward.
 
     Example:
-        >>> from mbrl_split.envs import OwnReward
-        >>> own = OwnReward()
+        >>> from mbrl_split.envs import RecordedReward
+        >>> own = RecordedReward()
         >>> own.record([[0.0, 1.0]], [-0.5])
         >>> own([[0.0, 1.0]])
         array([-0.5])
@@ -61,12 +60,14 @@ class OwnReward:
         """The rewards at visited queries, (n,).
 
         Raises:
-            BadInput: The environment has not been at a query.
+            InvalidInputError: The environment has not been at a query.
         """
         rows = np.ascontiguousarray(X, dtype=np.float64)
         unknown = next((row for row in rows if row.tobytes() not in self._seen), None)
         if unknown is not None:
-            raise BadInput(f"the environment's own reward is known only where it has been, not at {unknown.tolist()}")
+            raise InvalidInputError(
+                f"the environment's own reward is known only where it has been, not at {unknown.tolist()}"
+            )
         return np.array([self._seen[row.tobytes()] for row in rows], dtype=np.float64)
 
 
@@ -77,7 +78,7 @@ def CostlyReward(
     *,
     features: Features = ...,
     compose: Compose | None = ...,
-    truth: OwnReward | None = ...,
+    truth: RecordedReward | None = ...,
 ) -> CostlyRewardVector: ...
 @overload
 def CostlyReward(
@@ -86,7 +87,7 @@ def CostlyReward(
     *,
     features: Features = ...,
     compose: Compose | None = ...,
-    truth: OwnReward | None = ...,
+    truth: RecordedReward | None = ...,
 ) -> CostlyRewardSingle: ...
 def CostlyReward(
     env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any],
@@ -94,7 +95,7 @@ def CostlyReward(
     *,
     features: Features = flat_features,
     compose: Compose | None = None,
-    truth: OwnReward | None = None,
+    truth: RecordedReward | None = None,
 ) -> CostlyRewardSingle | CostlyRewardVector:
     """Wrap an environment so that a source answers its reward.
 
@@ -115,16 +116,16 @@ def CostlyReward(
         truth: Where to record the environment's own reward, when that is what the oracle measures.
 
     Raises:
-        BadInput: The source is no source.
+        InvalidInputError: The source is no source.
 
     Example:
         >>> import gymnasium, numpy as np
         >>> from mbrl_split.columns import Column
-        >>> from mbrl_split.envs import CostlyReward, OracleSource, OwnReward
+        >>> from mbrl_split.envs import CostlyReward, OracleSource, RecordedReward
         >>> from mbrl_split.oracles import FunctionOracle, Ledger
         >>> names = [("cos", 1), ("sin", 1), ("speed", 8), ("torque", 2)]
         >>> columns = [Column(name, "1", -high, high) for name, high in names]
-        >>> own = OwnReward()
+        >>> own = RecordedReward()
         >>> ledger = Ledger(FunctionOracle(own, columns), budget=100)
         >>> env = CostlyReward(gymnasium.make("Pendulum-v1"), OracleSource(ledger), truth=own)
         >>> obs, _ = env.reset(seed=0)
@@ -140,7 +141,7 @@ class _Asker:
     """Turns a batch of transitions into rewards: queries, seeds, the source's answers."""
 
     def __init__(
-        self, source: Source, features: Features, compose: Compose | None, truth: OwnReward | None, n: int
+        self, source: Source, features: Features, compose: Compose | None, truth: RecordedReward | None, n: int
     ) -> None:
         check_source(source, getattr(source, "columns", ()))
         self.source, self.columns = source, tuple(source.columns)
@@ -164,13 +165,13 @@ class _Asker:
         """Rewards (n,), 0 where not live, and what to tell about them."""
         X = np.asarray(self.features(before, action), dtype=np.float64)
         if X.shape != (len(live), len(self.columns)):
-            raise BadInput(
+            raise InvalidInputError(
                 f"features give one row of ({', '.join(c.name for c in self.columns)}) per sub-environment, "
                 f"shape ({len(live)}, {len(self.columns)}), not {X.shape}"
             )
         if self.truth is not None:
             self.truth.record(X[live], own[live])
-        seeds = Draws(self.keys, np.zeros(len(live), np.int64), self.steps).seeds()
+        seeds = RandomStream(self.keys, np.zeros(len(live), np.int64), self.steps).seeds()
         answer = np.zeros(len(live))
         if live.any():
             answer[live] = ask(self.source, X[live], seeds[live])
@@ -191,7 +192,7 @@ class CostlyRewardVector(gym.vector.VectorWrapper[Any, Any, Any, Any, Any]):
         source: Source,
         features: Features = flat_features,
         compose: Compose | None = None,
-        truth: OwnReward | None = None,
+        truth: RecordedReward | None = None,
     ) -> None:
         super().__init__(env)
         mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
@@ -249,7 +250,7 @@ class CostlyRewardSingle(gym.Wrapper[Any, Any, Any, Any]):
         source: Source,
         features: Features = flat_features,
         compose: Compose | None = None,
-        truth: OwnReward | None = None,
+        truth: RecordedReward | None = None,
     ) -> None:
         super().__init__(env)
         self._asker = _Asker(source, features, compose, truth, 1)
@@ -293,7 +294,9 @@ def _kept(pending: tuple[Any, Any], actions: Any) -> Any:
     """The environment's answer to the pending step, which these actions must have caused."""
     caused, outcome = pending
     if not data_equivalence(caused, actions, exact=True):
-        raise BadInput("the last step waits for its reward: call step() again with the same actions, or reset()")
+        raise InvalidInputError(
+            "the last step waits for its reward: call step() again with the same actions, or reset()"
+        )
     return outcome
 
 

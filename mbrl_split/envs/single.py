@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
 from mbrl_split.envs.base import CostlyEnv
-from mbrl_split.envs.source import Source
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.interaction import Source
 
 V = TypeVar("V", bound=CostlyEnv)
 
 
-class Single(gym.Env[NDArray[np.float32], Any], Generic[V]):
+class VectorToSingle(gym.Env[NDArray[np.float32], Any], Generic[V]):
     """A :class:`~mbrl_split.envs.base.CostlyEnv` of one sub-environment in Gymnasium's single form.
 
     Steps and seeds are those of the batch, bit for bit; only the automatic reset is off, so that a wrapper or a
@@ -27,14 +27,14 @@ class Single(gym.Env[NDArray[np.float32], Any], Generic[V]):
         batch: The environment to present; it must have exactly one sub-environment.
 
     Raises:
-        BadInput: The batch has another size.
+        InvalidInputError: The batch has another size.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
 
     def __init__(self, batch: V) -> None:
         if batch.num_envs != 1:
-            raise BadInput(f"the single form presents a batch of one, not of {batch.num_envs}; use resized(1)")
+            raise InvalidInputError(f"the single form presents a batch of one, not of {batch.num_envs}; use resized(1)")
         self.batch = batch
         self.observation_space = batch.single_observation_space
         self.action_space = batch.single_action_space
@@ -78,8 +78,8 @@ class Single(gym.Env[NDArray[np.float32], Any], Generic[V]):
         """One step; after ``truncated`` comes ``reset``.
 
         Raises:
-            BadInput: An action outside the action space.
-            BudgetExhausted: The source cannot pay; the step was not taken.
+            InvalidInputError: An action outside the action space.
+            BudgetExhaustedError: The source cannot pay; the step was not taken.
             gymnasium.error.ResetNeeded: The episode is over.
         """
         actions = np.asarray(action)[None]

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 if TYPE_CHECKING:  # an environment that is handed its source need not load these rooms
     from mbrl_split.oracles import Ledger
-    from mbrl_split.oracles.table import TableOracle
     from mbrl_split.surrogates.base import Surrogate
-
-
-class Source(Protocol):
-    """Anything that answers a measurement.
-
-    Attributes:
-        columns: What the columns of a query mean.
-        version: Raised whenever the same query may be answered differently (a surrogate was refitted); 0 is the truth.
-    """
-
-    columns: tuple[Column, ...]
-    version: int
-
-    def answer(self, X: ArrayLike, *, seeds: ArrayLike) -> NDArray[np.float64]:
-        """The measured or predicted number for each row of ``X``, shape (n,)."""
-        ...
 
 
 class OracleSource:
@@ -55,40 +38,6 @@ class OracleSource:
 
     def answer(self, X: ArrayLike, *, seeds: ArrayLike) -> NDArray[np.float64]:
         return self.ledger.measure(X, seeds=seeds).mean
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
-
-class TableSource:
-    """The truth from a measured table, without a ledger: counted but never capped, and fast.
-
-    A ledger keeps a record of every window it paid for. Training on a table without a budget needs the numbers alone;
-    they are those of ``OracleSource(Ledger(table))``, bit for bit. As there, a deep copy is the same source.
-
-    Attributes:
-        evaluations: True evaluations answered so far (clean references not included).
-
-    Example:
-        >>> from mbrl_split.envs import TableSource
-        >>> from mbrl_split.oracles import TableOracle
-        >>> source = TableSource(TableOracle.load("tiny-llama", "equalised"))
-        >>> early, late = source.answer([[2, 0.5, 1.0], [10, 0.5, 1.0]], seeds=[0, 0])  # split, noise, m
-        >>> bool(early > late), source.evaluations
-        (True, 2)
-    """
-
-    version = 0
-
-    def __init__(self, table: TableOracle) -> None:
-        self.table = table
-        self.columns = table.columns
-        self.evaluations = 0
-
-    def answer(self, X: ArrayLike, *, seeds: ArrayLike) -> NDArray[np.float64]:
-        found = self.table.sample_damage(X, seeds)
-        self.evaluations += len(found)
-        return found
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
@@ -123,7 +72,7 @@ class SurrogateSource:
         kappa: float = 1.0,
     ) -> None:
         if mode not in ("mean", "lcb", "sample"):
-            raise BadInput(f"mode is 'mean', 'lcb' or 'sample', not {mode!r}")
+            raise InvalidInputError(f"mode is 'mean', 'lcb' or 'sample', not {mode!r}")
         self.surrogate, self.columns, self.mode, self.kappa = surrogate, columns, mode, kappa
         self.version = 1
 

@@ -1,6 +1,8 @@
 """What is optimal, what was achieved, and how sure we are: judges, rollouts, statistics, calibration."""
 
+from mbrl_split.evaluation.argmax import ArgmaxPolicy, RulePolicy
 from mbrl_split.evaluation.calibration import Calibration, calibration
+from mbrl_split.evaluation.conformance import check_problem
 from mbrl_split.evaluation.estimators import (
     iqm,
     mean,
@@ -9,36 +11,33 @@ from mbrl_split.evaluation.estimators import (
     performance_profile,
     probability_of_improvement,
 )
+from mbrl_split.evaluation.function_problem import FunctionProblem
+from mbrl_split.evaluation.gym_problem import GymProblem
 from mbrl_split.evaluation.intervals import Interval, bootstrap, holm, paired_difference, paired_test
-from mbrl_split.evaluation.policy import Acts, SplitPolicy, agent_policy, policy_splits, towards
-from mbrl_split.evaluation.problem import DecisionProblem, Estimate, ExpectedDamage, Regret, exactly
-from mbrl_split.evaluation.reach import Reach, first_reach_and_hold
+from mbrl_split.evaluation.problem import JUDGE_SEED, Estimate, Judge, Judgement, Problem, Regret
 from mbrl_split.evaluation.rollout import Episodes, evaluate
-from mbrl_split.evaluation.session_model import SessionModel, SessionPolicy, estimated_correlation, estimated_loads
-from mbrl_split.evaluation.session_problem import SessionProblem
+from mbrl_split.evaluation.time_to_target import TimeToTarget, evaluations_to_target
 
 __all__ = [
-    "Acts",
+    "JUDGE_SEED",
+    "ArgmaxPolicy",
     "Calibration",
-    "DecisionProblem",
     "Episodes",
     "Estimate",
-    "ExpectedDamage",
+    "FunctionProblem",
+    "GymProblem",
     "Interval",
-    "Reach",
+    "Judge",
+    "Judgement",
+    "Problem",
     "Regret",
-    "SessionModel",
-    "SessionPolicy",
-    "SessionProblem",
-    "SplitPolicy",
-    "agent_policy",
+    "RulePolicy",
+    "TimeToTarget",
     "bootstrap",
     "calibration",
-    "estimated_correlation",
-    "estimated_loads",
+    "check_problem",
     "evaluate",
-    "exactly",
-    "first_reach_and_hold",
+    "evaluations_to_target",
     "holm",
     "iqm",
     "mean",
@@ -47,7 +46,5 @@ __all__ = [
     "paired_difference",
     "paired_test",
     "performance_profile",
-    "policy_splits",
     "probability_of_improvement",
-    "towards",
 ]

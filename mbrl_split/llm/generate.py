@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mbrl_split.channels.base import Channel
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from mbrl_split.llm.split_model import SplitModel
@@ -67,11 +67,11 @@ def generate(
     model._check_split(split, 1, model.n_layers - 1)
     ids = _prompt_ids(model, prompt)
     if max_new_tokens < 1:
-        raise BadInput(f"max_new_tokens is at least 1, not {max_new_tokens}")
+        raise InvalidInputError(f"max_new_tokens is at least 1, not {max_new_tokens}")
     if seed < 0:
-        raise BadInput(f"a seed is not negative: {seed}")
+        raise InvalidInputError(f"a seed is not negative: {seed}")
     if ids.shape[1] + max_new_tokens > model.max_window:
-        raise BadInput(
+        raise InvalidInputError(
             f"{ids.shape[1]} prompt tokens and {max_new_tokens} new ones do not fit {model.name}, which takes at most "
             f"{model.max_window}"
         )
@@ -104,10 +104,10 @@ def _prompt_ids(model: SplitModel, prompt: str | Tensor) -> Tensor:
     """The prompt as ids, (1, tokens); text is tokenised without special tokens, as the evaluation windows are."""
     if isinstance(prompt, str):
         if model.tokenizer is None:
-            raise BadInput(f"{model.name} has no tokenizer: give the prompt as token ids, (1, tokens)")
+            raise InvalidInputError(f"{model.name} has no tokenizer: give the prompt as token ids, (1, tokens)")
         prompt = torch.tensor([model.tokenizer(prompt, add_special_tokens=False)["input_ids"]], dtype=torch.long)
         if prompt.shape[1] == 0:
-            raise BadInput("the prompt is empty")
+            raise InvalidInputError("the prompt is empty")
     if prompt.ndim != 2 or prompt.shape[0] != 1:
-        raise BadInput(f"a prompt of token ids has shape (1, tokens), not {tuple(prompt.shape)}")
+        raise InvalidInputError(f"a prompt of token ids has shape (1, tokens), not {tuple(prompt.shape)}")
     return model._checked(prompt)

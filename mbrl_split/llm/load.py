@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from mbrl_split import data
-from mbrl_split.errors import BadInput, Refused
+from mbrl_split.errors import InvalidInputError, UnsupportedError
 from mbrl_split.llm.cache import FETCHABLE, cached_model
 from mbrl_split.registry import unknown
 
@@ -26,11 +26,11 @@ def load_pretrained(name: str | os.PathLike[str], *, device: str, dtype: str) ->
     Only safetensors are read and no code that comes with a model is run.
 
     Raises:
-        BadInput: No such model, device or dtype, or the hub cannot be reached.
-        Refused: The model is no causal LM of transformers, or has no safetensors.
+        InvalidInputError: No such model, device or dtype, or the hub cannot be reached.
+        UnsupportedError: The model is no causal LM of transformers, or has no safetensors.
     """
     if dtype not in DTYPES:
-        raise BadInput(f"dtype is {' or '.join(map(repr, DTYPES))}, not {dtype!r}")
+        raise InvalidInputError(f"dtype is {' or '.join(map(repr, DTYPES))}, not {dtype!r}")
     where = _device(device)
     source, local = _locate(os.fspath(name))
     with quiet():
@@ -48,10 +48,12 @@ def load_pretrained(name: str | os.PathLike[str], *, device: str, dtype: str) ->
                 output_loading_info=True,
             )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise Refused(f"model {source} cannot be loaded: {_first_line(error)}") from error
+            raise UnsupportedError(f"model {source} cannot be loaded: {_first_line(error)}") from error
         if missing := sorted(found["missing_keys"]):
             # transformers would go on with random numbers in their place.
-            raise Refused(f"model {source} has no weights for {', '.join(missing[:3])}{' …' * (len(missing) > 3)}")
+            raise UnsupportedError(
+                f"model {source} has no weights for {', '.join(missing[:3])}{' …' * (len(missing) > 3)}"
+            )
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local, trust_remote_code=False)
         except Exception:  # a model without a (usable) tokenizer still takes token ids
@@ -68,15 +70,17 @@ def _locate(name: str) -> tuple[str, bool]:
     if name in FETCHABLE:
         folder = cached_model(name)
         if folder is None:
-            raise BadInput(f"model {name!r} is not in the cache yet: run `mbrl-split models fetch {name}` once")
+            raise InvalidInputError(
+                f"model {name!r} is not in the cache yet: run `mbrl-split models fetch {name}` once"
+            )
         return str(folder), True
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise BadInput(f"folder {path} holds no model: there is no config.json")
+            raise InvalidInputError(f"folder {path} holds no model: there is no config.json")
         return str(path), True
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise BadInput(f"model folder {name} does not exist")
+        raise InvalidInputError(f"model folder {name} does not exist")
     return name, False
 
 
@@ -93,22 +97,24 @@ def _check_config(source: str, local: bool) -> None:
         raw, _ = PretrainedConfig.get_config_dict(source, local_files_only=local)
     except OSError as error:
         if Path(source).is_dir():
-            raise BadInput(f"model folder {source}: config.json cannot be read as JSON") from error
+            raise InvalidInputError(f"model folder {source}: config.json cannot be read as JSON") from error
         where = "the Hugging Face hub cannot be reached" if local else "the Hugging Face hub does not have it"
-        raise BadInput(
+        raise InvalidInputError(
             f"{unknown('model', source, (*data.MODELS, *FETCHABLE))}; it is no folder, and {where}"
         ) from error
     if raw.get("is_encoder_decoder"):
-        raise Refused(f"model {source} is an encoder-decoder model: the cut needs one stack of decoder layers")
+        raise UnsupportedError(f"model {source} is an encoder-decoder model: the cut needs one stack of decoder layers")
     try:
         config = AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         why = "runs remote code" if "auto_map" in raw else f"has the type {raw.get('model_type')!r}"
-        raise Refused(f"model {source} {why}: only architectures that are part of transformers can be cut") from error
+        raise UnsupportedError(
+            f"model {source} {why}: only architectures that are part of transformers can be cut"
+        ) from error
     if config.is_encoder_decoder:
-        raise Refused(f"model {source} is an encoder-decoder model: the cut needs one stack of decoder layers")
+        raise UnsupportedError(f"model {source} is an encoder-decoder model: the cut needs one stack of decoder layers")
     if type(config) not in AutoModelForCausalLM._model_mapping:
-        raise Refused(f"model {source} ({config.model_type}) is no causal language model")
+        raise UnsupportedError(f"model {source} ({config.model_type}) is no causal language model")
 
 
 def _hub_reachable() -> bool:
@@ -128,9 +134,9 @@ def _device(device: str) -> torch.device:
     try:
         where = torch.device(device)
     except RuntimeError as error:
-        raise BadInput(f"unknown device {device!r}: 'cpu', 'cuda', 'cuda:1', …") from error
+        raise InvalidInputError(f"unknown device {device!r}: 'cpu', 'cuda', 'cuda:1', …") from error
     if where.type == "cuda" and not torch.cuda.is_available():
-        raise BadInput(f"device {device!r} is not there: torch sees no CUDA device")
+        raise InvalidInputError(f"device {device!r} is not there: torch sees no CUDA device")
     return where
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mbrl_split.channels.base import Channel
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from mbrl_split.llm.split_model import SplitModel
@@ -32,12 +32,12 @@ def cut_windows(documents: Sequence[str], tokenizer: Any, window: int) -> Tensor
     """Token ids of all windows of the documents, (n, window + 1), in order; see the protocol above.
 
     Raises:
-        BadInput: ``window`` is below 1, or no document is as long as one window.
+        InvalidInputError: ``window`` is below 1, or no document is as long as one window.
     """
     if window < 1:
-        raise BadInput(f"a window scores at least 1 token, not {window}")
+        raise InvalidInputError(f"a window scores at least 1 token, not {window}")
     if tokenizer is None:
-        raise BadInput("cutting a text into windows needs a tokenizer")
+        raise InvalidInputError("cutting a text into windows needs a tokenizer")
     cut, longest = [], 0
     for document in documents:
         # verbose=False: a document longer than the model's context is no mistake here.
@@ -47,7 +47,7 @@ def cut_windows(documents: Sequence[str], tokenizer: Any, window: int) -> Tensor
         cut.append(ids[: count * (window + 1)].reshape(count, window + 1))
     windows = torch.cat(cut) if cut else torch.empty(0, window + 1, dtype=torch.long)
     if not len(windows):
-        raise BadInput(
+        raise InvalidInputError(
             f"the text is shorter than a window: its longest document has {longest} tokens, a window {window + 1} "
             "(in one file, blank lines separate documents; a folder of files has one document per file)"
         )
@@ -67,7 +67,9 @@ def window_nll(logits: Tensor, ids: Tensor, cap: float) -> tuple[Tensor, Tensor]
         (above the cap, or not finite), (batch,) bool.
     """
     if logits.shape[:2] != (ids.shape[0], ids.shape[1] - 1):
-        raise BadInput(f"logits {tuple(logits.shape)} do not belong to the inputs of windows {tuple(ids.shape)}")
+        raise InvalidInputError(
+            f"logits {tuple(logits.shape)} do not belong to the inputs of windows {tuple(ids.shape)}"
+        )
     targets = ids[:, 1:].to(logits.device)
     # Window by window: the log-softmax of one stays in cache, and no second copy of all logits is made.
     nll = torch.stack(
@@ -153,7 +155,7 @@ def perplexity(
         batch: Windows per forward pass.
 
     Raises:
-        BadInput: The text is shorter than a window, the window is longer than the model takes, or only one of
+        InvalidInputError: The text is shorter than a window, the window is longer than the model takes, or only one of
             ``split`` and ``channel`` is given.
 
     Example:
@@ -166,11 +168,13 @@ def perplexity(
         True
     """
     if (split is None) != (channel is None):
-        raise BadInput("a channel needs a split and a split a channel: give both, or neither")
+        raise InvalidInputError("a channel needs a split and a split a channel: give both, or neither")
     if draws < 1 or batch < 1 or seed < 0:
-        raise BadInput(f"draws and batch are at least 1 and the seed is not negative: {draws}, {batch}, {seed}")
+        raise InvalidInputError(
+            f"draws and batch are at least 1 and the seed is not negative: {draws}, {batch}, {seed}"
+        )
     if split is not None and not 1 <= split < model.n_layers:
-        raise BadInput(f"a split of {model.name} is an integer in [1, {model.n_layers - 1}], not {split!r}")
+        raise InvalidInputError(f"a split of {model.name} is an integer in [1, {model.n_layers - 1}], not {split!r}")
     windows = cut_windows(documents, model.tokenizer, window)[:max_windows]
     cap = math.log(model.vocab_size)
     clean = torch.empty(len(windows), dtype=torch.float64)

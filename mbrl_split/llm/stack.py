@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mbrl_split.errors import Refused
+from mbrl_split.errors import UnsupportedError
 
 
 def find_layers(model: Any) -> nn.ModuleList:
     """The decoder stack: the ``ModuleList`` as long as the config's ``num_hidden_layers``, the largest if several are.
 
     Raises:
-        Refused: There is none, or it has fewer than two layers.
+        UnsupportedError: There is none, or it has fewer than two layers.
     """
     n_layers = model.config.get_text_config().num_hidden_layers
     stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == n_layers]
     if not stacks or n_layers < 2:
-        raise Refused(f"{type(model).__name__} cannot be cut: it has no stack of at least two decoder layers")
+        raise UnsupportedError(f"{type(model).__name__} cannot be cut: it has no stack of at least two decoder layers")
     return max(stacks, key=lambda stack: sum(p.numel() for p in stack.parameters()))
 
 
@@ -119,18 +119,20 @@ def refuse_uncuttable(model: Any) -> None:
     """Refuse kinds of model whose layers do not hand over everything in one hidden state.
 
     Raises:
-        Refused: An encoder-decoder, a state-space or recurrent model, or code that is not transformers' own.
+        UnsupportedError: An encoder-decoder, a state-space or recurrent model, or code that is not transformers' own.
     """
     name = type(model).__name__
     config = getattr(model, "config", None)
     if config is None or not hasattr(config, "get_text_config"):
-        raise Refused(f"{name} is not a Hugging Face model: SplitModel takes a causal LM of transformers")
+        raise UnsupportedError(f"{name} is not a Hugging Face model: SplitModel takes a causal LM of transformers")
     if type(model).__module__.startswith("transformers_modules."):
-        raise Refused(f"{name} runs remote code: only architectures that are part of transformers can be cut")
+        raise UnsupportedError(f"{name} runs remote code: only architectures that are part of transformers can be cut")
     if config.is_encoder_decoder:
-        raise Refused(f"{name} is an encoder-decoder model: the cut needs one stack of decoder layers")
+        raise UnsupportedError(f"{name} is an encoder-decoder model: the cut needs one stack of decoder layers")
     if getattr(model, "_is_stateful", False):
-        raise Refused(f"{name} is a state-space or recurrent model: its layers keep a state that the cut cannot send")
+        raise UnsupportedError(
+            f"{name} is a state-space or recurrent model: its layers keep a state that the cut cannot send"
+        )
 
 
 @torch.no_grad()

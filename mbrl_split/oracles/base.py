@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -10,20 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column, check_rows
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
-WINDOW_DTYPE = np.dtype(
-    [
-        ("query", np.int64),  # row of X the window belongs to
-        ("window", np.int64),  # index of the text window in the oracle's pool
-        ("draw", np.int64),  # channel draw
-        ("gain", np.float64),  # |h| of the draw; nan where the channel has no single gain
-        ("nll", np.float64),  # capped NLL through the channel, nats/token
-        ("clean_nll", np.float64),  # capped NLL of the same window without the channel, nats/token
-        ("tokens", np.int64),  # scored tokens
-    ]
-)
-"""One record per window and draw of a measurement."""
+KEY_VERSION = 1
+_NO_RECORDS = np.dtype([("query", np.int64)])
 
 
 @dataclass(frozen=True)
@@ -31,51 +23,50 @@ class Measurement:
     """What an oracle found for n queries; every array has shape (n,).
 
     Attributes:
-        mean: The measured number. For a language model the damage D: capped NLL minus clean NLL, nats/token,
-            token-weighted over windows and draws.
-        std_error: Standard error of ``mean`` (between windows); nan with fewer than two windows.
-        n_tokens: Scored tokens, per draw.
-        n_draws: Channel draws.
-        n_capped: Windows whose NLL was capped (including those that were not finite).
+        mean: The measured number.
+        std_error: Standard error of ``mean``; nan where unknown.
+        size: How much was measured, in the oracle's unit.
+        n_capped: Parts of the measurement whose number was out of range or not finite, and capped.
         seconds: Seconds the measurement took when it was truly made.
-        windows: Records of :data:`WINDOW_DTYPE`, ordered by query; empty where an oracle has no windows.
+        records: What the oracle keeps beside the mean, a structured array of its own dtype, ordered by the field
+            ``query``, which counts these rows; empty where an oracle keeps nothing.
     """
 
     mean: NDArray[np.float64]
     std_error: NDArray[np.float64]
-    n_tokens: NDArray[np.int64]
-    n_draws: NDArray[np.int64]
+    size: NDArray[np.int64]
     n_capped: NDArray[np.int64]
     seconds: NDArray[np.float64]
-    windows: NDArray[np.void] = field(default_factory=lambda: np.empty(0, WINDOW_DTYPE))
+    records: NDArray[np.void] = field(default_factory=lambda: np.empty(0, _NO_RECORDS))
 
     def __len__(self) -> int:
         return len(self.mean)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Measurement]) -> Measurement:
-        """Join measurements row after row; the ``query`` field of the windows is renumbered."""
+        """Join measurements row after row; the field ``query`` of the records is renumbered."""
         offsets = np.cumsum([0, *(len(p) for p in parts)])
-        windows = [p.windows.copy() for p in parts]
-        for part, offset in zip(windows, offsets, strict=False):
+        records = [p.records.copy() for p in parts]
+        for part, offset in zip(records, offsets, strict=False):
             part["query"] += offset
-        names = [f.name for f in fields(cls) if f.name != "windows"]
+        kept = [part for part in records if len(part)] or records[:1]
+        names = [f.name for f in fields(cls) if f.name != "records"]
         joined = {n: np.concatenate([getattr(p, n) for p in parts]) for n in names}
-        return cls(**joined, windows=np.concatenate(windows))
+        return cls(**joined, records=np.concatenate(kept))
 
     def take(self, keep: ArrayLike) -> Measurement:
-        """The rows where ``keep``, shape (n,), is true; the ``query`` field of the windows is renumbered."""
+        """The rows where ``keep``, shape (n,), is true; the field ``query`` of the records is renumbered."""
         kept = np.asarray(keep, dtype=np.bool_)
-        windows = self.windows[kept[self.windows["query"]]]
-        windows["query"] = (np.cumsum(kept) - 1)[windows["query"]]
-        names = [f.name for f in fields(self) if f.name != "windows"]
-        return Measurement(**{n: getattr(self, n)[kept] for n in names}, windows=windows)
+        records = self.records[kept[self.records["query"]]]
+        records["query"] = (np.cumsum(kept) - 1)[records["query"]]
+        names = [f.name for f in fields(self) if f.name != "records"]
+        return Measurement(**{n: getattr(self, n)[kept] for n in names}, records=records)
 
     @classmethod
     def empty(cls) -> Measurement:
         """A measurement of no queries."""
         f, i = np.empty(0), np.empty(0, np.int64)
-        return cls(f, f, i, i, i, f)
+        return cls(f, f, i, i, f)
 
 
 @dataclass(frozen=True)
@@ -83,83 +74,105 @@ class Price:
     """What a measurement will take, known before anything is measured.
 
     Attributes:
-        n_tokens: Scored tokens per row and draw.
-        n_draws: Channel draws.
-        references: For each row the text windows it uses; a window's clean reference is charged once per ledger.
-        reference_tokens: Scored tokens of one window's clean reference.
+        size: Size of each row's measurement, in the oracle's unit.
+        references: For each row the numbers of the references it shares with others, for instance the clean reading of
+            a text; each of them is charged once per ledger.
+        reference_size: Size of one reference.
     """
 
-    n_tokens: int
-    n_draws: int
+    size: int
     references: tuple[NDArray[np.int64], ...]
-    reference_tokens: int = 0
+    reference_size: int = 0
 
 
 def check_seeds(seeds: ArrayLike, n: int) -> NDArray[np.int64]:
     """The seeds as int64 of shape (n,).
 
     Raises:
-        BadInput: Not one non-negative integer per row.
+        InvalidInputError: Not one non-negative integer per row.
     """
     s = np.asarray(seeds)
     if s.shape != (n,):
-        raise BadInput(f"seeds holds one integer per row, shape ({n},), not {s.shape}")
+        raise InvalidInputError(f"seeds holds one integer per row, shape ({n},), not {s.shape}")
     if n and not np.issubdtype(s.dtype, np.integer):
-        raise BadInput(f"seeds are integers, not {s.dtype}")
+        raise InvalidInputError(f"seeds are integers, not {s.dtype}")
     if n and (s.min() < 0 or s.max() > np.iinfo(np.int64).max):
-        raise BadInput(f"seeds are in [0, 2**63), not {s[(s < 0) | (s > np.iinfo(np.int64).max)][0]}")
+        raise InvalidInputError(f"seeds are in [0, 2**63), not {s[(s < 0) | (s > np.iinfo(np.int64).max)][0]}")
     return s.astype(np.int64)
 
 
 class Oracle(ABC):
-    """Measures the costly number truly. Implementations know nothing of budgets: ask through a ``Ledger``.
+    """Measures the costly number, in batches.
 
     Attributes:
         columns: What the columns of ``X`` mean.
-        identity: A string that fixes everything a stored measurement depends on except (row, seed, size): model,
-            text, channel, protocol version. Part of the store's key; empty where nothing can vouch for it, and then
-            a ledger refuses to keep the oracle's measurements in a store that others may read.
-        tokens_per_evaluation: Size of one *true evaluation*, the unit in which truth is counted.
+        identity: A string that fixes everything a stored measurement depends on except (row, seed, size). Part of the
+            store's key; empty where nothing can vouch for it, and then a ledger refuses to keep the oracle's
+            measurements in a store that others may read.
+        evaluation_size: Size of one *true evaluation*, the unit in which truth is counted.
+        unit: What a size counts.
+        reference_evaluations: True evaluations that all shared references together may cost a ledger.
+        is_replay: Whether the answers are replayed from a file: then there is nothing to store again.
     """
 
     columns: tuple[Column, ...]
     identity: str
-    tokens_per_evaluation: int
+    evaluation_size: int
+    unit: str = "evaluations"
+    reference_evaluations: float = 0.0
+    is_replay: bool = False
 
-    def price(self, X: ArrayLike, *, seeds: ArrayLike, tokens: int | None = None, draws: int | None = None) -> Price:
+    def price(self, X: ArrayLike, *, seeds: ArrayLike, size: int | None = None) -> Price:
         """What :meth:`measure` with the same arguments will take; measures nothing.
 
-        Oracles that read text override it to name the windows of each row.
+        Oracles whose rows share references override it to name those of each row.
 
         Raises:
-            BadInput: Whatever :meth:`measure` would refuse.
+            InvalidInputError: Whatever :meth:`measure` would refuse.
         """
         x = check_rows(X, self.columns)
         check_seeds(seeds, len(x))
-        n_tokens = self.tokens_per_evaluation if tokens is None else tokens
-        n_draws = 1 if draws is None else draws
-        for name, value in (("tokens", n_tokens), ("draws", n_draws)):
-            if value != int(value) or value < 1:
-                raise BadInput(f"{name} is an integer of at least 1, not {value}")
+        wanted = self.evaluation_size if size is None else size
+        if wanted != int(wanted) or wanted < 1:
+            raise InvalidInputError(f"size is an integer of at least 1, not {wanted}")
         none = np.empty(0, np.int64)
-        return Price(int(n_tokens), int(n_draws), (none,) * len(x))
+        return Price(int(wanted), (none,) * len(x))
+
+    def key(self, row: ArrayLike, *, seed: int, size: int) -> str:
+        """The store's key of one row's measurement, see :func:`~mbrl_split.oracles.store.measurement_key`."""
+        # The 1 stands where keys of the first version held a second size: what was stored then is still found.
+        return measurement_key(self.identity, row, seed=seed, sizes=(size, 1))
 
     @abstractmethod
-    def measure(
-        self, X: ArrayLike, *, seeds: ArrayLike, tokens: int | None = None, draws: int | None = None
-    ) -> Measurement:
+    def measure(self, X: ArrayLike, *, seeds: ArrayLike, size: int | None = None) -> Measurement:
         """Measure every row of ``X``.
 
         Args:
             X: Queries, shape (n, len(columns)).
-            seeds: One non-negative integer per row: the text windows and the channel of the row follow from it
-                alone, so rows with equal seeds share them (common random numbers).
-            tokens: Scored tokens per row; default the declared size.
-            draws: Channel draws per window; default 1.
+            seeds: One non-negative integer per row: the randomness of the row follows from it alone, so rows with
+                equal seeds share it (common random numbers).
+            size: Of each row, in the oracle's unit; default the declared size.
 
         Returns:
             The measurement, row by row; a row's bits do not depend on the other rows.
 
         Raises:
-            BadInput: A row is outside the columns' ranges, or the size cannot be measured.
+            InvalidInputError: A row is outside the columns' ranges, or the size cannot be measured.
         """
+
+
+def measurement_key(
+    identity: str, row: ArrayLike, *, seed: int, sizes: tuple[int, ...], version: int = KEY_VERSION
+) -> str:
+    """The sha256 (64 hex digits) of everything that one row's measurement depends on.
+
+    Args:
+        identity: The oracle's identity.
+        row: The query, shape (d,); its exact float64 bits count.
+        seed: The row's seed.
+        sizes: What is measured of it.
+        version: Raised whenever the same question would measure something else.
+    """
+    bits = np.ascontiguousarray(row, dtype="<f8").tobytes().hex()
+    question = [identity, version, bits, int(seed), *(int(size) for size in sizes)]
+    return hashlib.sha256(json.dumps(question).encode()).hexdigest()

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import check_rows
-from mbrl_split.errors import BadInput, BudgetExhausted
+from mbrl_split.errors import BudgetExhaustedError, InvalidInputError, UnsupportedError
 from mbrl_split.oracles.base import Measurement, Oracle, Price, check_seeds
 from mbrl_split.oracles.record import decode, encode
-from mbrl_split.oracles.store import Store, measurement_key
+from mbrl_split.oracles.store import Store
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Rows:
     Attributes:
         X: Queries, shape (n, d).
         seeds: Seeds, shape (n,).
-        charge: True evaluations charged, clean references included, shape (n,).
+        charge: True evaluations charged, shared references included, shape (n,).
         purpose: What each row was for (``"train"``, ``"audit"``, …), shape (n,).
-        measurement: The answers, with their records per window.
+        measurement: The answers, with the oracle's own records.
     """
 
     X: NDArray[np.float64]
@@ -59,27 +59,27 @@ class Rows:
         return Rows(self.X[keep], self.seeds[keep], self.charge[keep], self.purpose[keep], self.measurement.take(keep))
 
     @property
-    def windows(self) -> NDArray[np.void]:
-        """The records per window; their field ``query`` counts these rows."""
-        return self.measurement.windows
+    def records(self) -> NDArray[np.void]:
+        """The oracle's own records; their field ``query`` counts these rows."""
+        return self.measurement.records
 
 
 class Ledger:
     """Asks an oracle, counts every question in true evaluations, and stops at the budget.
 
-    The charge of a row is ``tokens·draws / tokens_per_evaluation``, plus the clean reference of each text window that
-    this ledger has not used before. It depends on the ledger's own history alone: a measurement found in the store is
-    charged like a fresh one, so that a run's cost does not depend on who ran before.
+    The charge of a row is ``size / evaluation_size``, plus each shared reference that this ledger has not used before.
+    It depends on the ledger's own history alone: a measurement found in the store is charged like a fresh one, so that
+    a run's cost does not depend on who ran before.
 
     Args:
-        oracle: What measures.
+        oracle: What measures; None where the truth is a real step of an environment, and then only :meth:`charge` works.
         store: Where finished measurements live. With a store each row is looked up right before it would be measured,
             and is durable before it is used. Without one nothing is remembered and a call is measured in one batch.
         budget: True evaluations this ledger may charge; None is unlimited.
         progress: Called with (rows done, rows asked) as a call proceeds.
 
     Raises:
-        BadInput: The budget is negative, or the oracle has no identity to store under.
+        InvalidInputError: The budget is negative, or the oracle has no identity to store under.
 
     Example:
         >>> from mbrl_split.columns import Column
@@ -95,20 +95,24 @@ class Ledger:
 
     def __init__(
         self,
-        oracle: Oracle,
+        oracle: Oracle | None = None,
         store: Store | None = None,
         budget: float | None = None,
         *,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         if budget is not None and not budget >= 0:
-            raise BadInput(f"a budget is at least 0 true evaluations, not {budget}")
+            raise InvalidInputError(f"a budget is at least 0 true evaluations, not {budget}")
+        oracle = RealSteps() if oracle is None else oracle
         if store is not None and not oracle.identity:
-            raise BadInput("measurements of an oracle without identity cannot be kept in a store: give it identity=…")
+            raise InvalidInputError(
+                "measurements of an oracle without identity cannot be kept in a store: give it identity=…"
+            )
         self.oracle, self.store, self.budget, self.progress = oracle, store, budget, progress
-        # Accounts are kept in whole tokens: sums of fractions would drift.
-        self._spent_tokens = 0
+        # Accounts are kept in whole units of size: sums of fractions would drift.
+        self._spent = 0
         self._references: set[int] = set()
+        self._charged: dict[str, int] = {}
         self._entries = _no_rows(len(oracle.columns))
         self._recent: list[Rows] = []
         self.wall_seconds = 0.0
@@ -117,7 +121,7 @@ class Ledger:
     @property
     def spent(self) -> float:
         """True evaluations charged so far."""
-        return self._spent_tokens / self.oracle.tokens_per_evaluation
+        return self._spent / self.oracle.evaluation_size
 
     @property
     def remaining(self) -> float:
@@ -145,20 +149,17 @@ class Ledger:
         wanted = [purposes] if isinstance(purposes, str) else list(purposes)
         return entries.take(np.isin(entries.purpose, wanted))
 
-    def charge_of(
-        self, X: ArrayLike, *, seeds: ArrayLike, tokens: int | None = None, draws: int | None = None
-    ) -> float:
+    def charge_of(self, X: ArrayLike, *, seeds: ArrayLike, size: int | None = None) -> float:
         """True evaluations that :meth:`measure` would charge now; measures and charges nothing."""
-        price = self.oracle.price(X, seeds=seeds, tokens=tokens, draws=draws)
-        return sum(self._tokens(price)) / self.oracle.tokens_per_evaluation
+        price = self.oracle.price(X, seeds=seeds, size=size)
+        return sum(self._charges(price)) / self.oracle.evaluation_size
 
     def measure(
         self,
         X: ArrayLike,
         *,
         seeds: ArrayLike,
-        tokens: int | None = None,
-        draws: int | None = None,
+        size: int | None = None,
         purpose: str = "train",
     ) -> Measurement:
         """Measure every row of ``X`` and charge it.
@@ -166,33 +167,30 @@ class Ledger:
         Args:
             X: Queries, shape (n, len(columns)).
             seeds: One non-negative integer per row.
-            tokens: Scored tokens per row; default the oracle's declared size.
-            draws: Channel draws per window; default 1.
+            size: Of each row, in the oracle's unit; default the declared size.
             purpose: What the measurement is for; a key for :meth:`rows`.
 
         Returns:
             The measurement, row by row.
 
         Raises:
-            BudgetExhausted: The call does not fit in what remains; nothing of it was measured or charged.
-            BadInput: A row, a seed or a size is illegal; nothing was measured or charged.
+            BudgetExhaustedError: The call does not fit in what remains; nothing of it was measured or charged.
+            InvalidInputError: A row, a seed or a size is illegal; nothing was measured or charged.
         """
         began = time.perf_counter()
         try:
-            return self._measure(X, seeds, tokens, draws, purpose)
+            return self._measure(X, seeds, size, purpose)
         finally:
             self.wall_seconds += time.perf_counter() - began
 
-    def _measure(
-        self, X: ArrayLike, seeds: ArrayLike, tokens: int | None, draws: int | None, purpose: str
-    ) -> Measurement:
+    def _measure(self, X: ArrayLike, seeds: ArrayLike, size: int | None, purpose: str) -> Measurement:
         x = check_rows(X, self.oracle.columns)
         s = check_seeds(seeds, len(x))
-        price = self.oracle.price(x, seeds=s, tokens=tokens, draws=draws)
-        charges = self._tokens(price)
+        price = self.oracle.price(x, seeds=s, size=size)
+        charges = self._charges(price)
         self._check_budget(sum(charges))
         if self.store is None:
-            found = self.oracle.measure(x, seeds=s, tokens=price.n_tokens, draws=price.n_draws)
+            found = self.oracle.measure(x, seeds=s, size=price.size)
             self._enter(x, s, price.references, charges, purpose, found)
             self._report(len(x), len(x))
             return found
@@ -205,13 +203,33 @@ class Ledger:
             parts.append(part)
         return Measurement.concatenate(parts) if parts else Measurement.empty()
 
+    def charge(self, n: int, purpose: str = "train") -> None:
+        """Charge ``n`` true evaluations that no oracle makes, for instance real environment steps.
+
+        Raises:
+            BudgetExhaustedError: They do not fit in what remains; nothing was charged.
+            InvalidInputError: ``n`` is negative or no whole number.
+        """
+        if n != int(n) or n < 0:
+            raise InvalidInputError(f"a charge is a whole number of at least 0, not {n}")
+        units = int(n) * self.oracle.evaluation_size
+        self._check_budget(units)
+        self._spent += units
+        self._charged[purpose] = self._charged.get(purpose, 0) + int(n)
+
+    @property
+    def charged(self) -> dict[str, int]:
+        """True evaluations charged by :meth:`charge`, by purpose."""
+        return dict(self._charged)
+
     def state_dict(self) -> dict[str, Any]:
         """The whole history as plain data (JSON can hold it); the measurements, exact to the bit, as base64."""
         entries = self.entries
         return {
             "identity": self.oracle.identity,
-            "spent_tokens": self._spent_tokens,
+            "spent": self._spent,
             "references": sorted(self._references),
+            "charged": dict(self._charged),
             "X": entries.X.tolist(),
             "seeds": entries.seeds.tolist(),
             "charge": entries.charge.tolist(),
@@ -223,12 +241,15 @@ class Ledger:
         """Continue from :meth:`state_dict`; the budget stays what this ledger was given.
 
         Raises:
-            BadInput: The state belongs to another oracle.
+            InvalidInputError: The state belongs to another oracle.
         """
         if state["identity"] != self.oracle.identity:
-            raise BadInput(f"the ledger's state is of oracle {state['identity']!r}, not {self.oracle.identity!r}")
-        self._spent_tokens = int(state["spent_tokens"])
+            raise InvalidInputError(
+                f"the ledger's state is of oracle {state['identity']!r}, not {self.oracle.identity!r}"
+            )
+        self._spent = int(state["spent"])
         self._references = set(state["references"])
+        self._charged = dict(state["charged"])
         self._recent = []
         self._entries = Rows(
             X=np.array(state["X"], dtype=np.float64).reshape(-1, len(self.oracle.columns)),
@@ -238,33 +259,33 @@ class Ledger:
             measurement=decode(base64.b64decode(state["measurement"])),
         )
 
-    def _tokens(self, price: Price) -> list[int]:
-        """The charge of each row of a call, in tokens; a window is new to the first row that uses it."""
+    def _charges(self, price: Price) -> list[int]:
+        """The charge of each row of a call, in units of size; a reference is new to the first row that uses it."""
         seen = set(self._references)
         charges = []
-        for windows in price.references:
-            new = set(windows.tolist()) - seen
+        for shared in price.references:
+            new = set(shared.tolist()) - seen
             seen |= new
-            charges.append(price.n_tokens * price.n_draws + len(new) * price.reference_tokens)
+            charges.append(price.size + len(new) * price.reference_size)
         return charges
 
     def _check_budget(self, asked: int) -> None:
         if self.budget is None:
             return
-        size = self.oracle.tokens_per_evaluation
-        # The budget in tokens; the hair forgives a budget such as 0.3 its binary rounding.
-        if self._spent_tokens + asked > self.budget * size * (1 + 1e-12):
-            raise BudgetExhausted(
+        size = self.oracle.evaluation_size
+        # The budget in units of size; the hair forgives a budget such as 0.3 its binary rounding.
+        if self._spent + asked > self.budget * size * (1 + 1e-12):
+            raise BudgetExhaustedError(
                 f"the measurement costs {asked / size:g} true evaluations, but only {self.remaining:g} "
                 f"of the budget of {self.budget:g} remain"
             )
 
     def _one(self, store: Store, row: NDArray[np.float64], seed: int, price: Price) -> Measurement:
         oracle = self.oracle
-        key = measurement_key(oracle.identity, row, seed=seed, tokens=price.n_tokens, draws=price.n_draws)
+        key = oracle.key(row, seed=seed, size=price.size)
         found = store.get(key)
         if found is None:
-            found = oracle.measure(row[None], seeds=[seed], tokens=price.n_tokens, draws=price.n_draws)
+            found = oracle.measure(row[None], seeds=[seed], size=price.size)
             query = {column.name: float(value) for column, value in zip(oracle.columns, row, strict=True)}
             about = {"oracle": oracle.identity, "query": query, "seed": seed}
             found = store.put(key, found, about)
@@ -279,15 +300,27 @@ class Ledger:
         purpose: str,
         found: Measurement,
     ) -> None:
-        self._spent_tokens += sum(charges)
-        for windows in references:
-            self._references.update(windows.tolist())
-        charge = np.array(charges, dtype=np.float64) / self.oracle.tokens_per_evaluation
+        self._spent += sum(charges)
+        for shared in references:
+            self._references.update(shared.tolist())
+        charge = np.array(charges, dtype=np.float64) / self.oracle.evaluation_size
         self._recent.append(Rows(x.copy(), seeds.copy(), charge, np.array([purpose] * len(x), dtype=np.str_), found))
 
     def _report(self, done: int, asked: int) -> None:
         if self.progress is not None:
             self.progress(done, asked)
+
+
+class RealSteps(Oracle):
+    """In the seat of the oracle where truth is a real step: it measures nothing."""
+
+    columns = ()
+    identity = ""
+    evaluation_size = 1
+    unit = "steps"
+
+    def measure(self, X: ArrayLike, *, seeds: ArrayLike, size: int | None = None) -> Measurement:
+        raise UnsupportedError("this ledger has no oracle: it counts real steps, by charge(n, purpose)")
 
 
 def _no_rows(d: int) -> Rows:

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.oracles.base import WINDOW_DTYPE, Measurement
+from mbrl_split.oracles.base import Measurement
 
 _MAGIC = b"mbrl-m1\n"
 _HEAD = len(_MAGIC) + hashlib.sha256().digest_size
 _LENGTH = struct.Struct("<I")
-_COLUMNS = tuple(f.name for f in fields(Measurement) if f.name != "windows")
+_COLUMNS = tuple(f.name for f in fields(Measurement) if f.name != "records")
 
 
 class Damaged(Exception):
@@ -30,7 +30,7 @@ class Damaged(Exception):
 def encode(measurement: Measurement, about: dict[str, Any] | None = None) -> bytes:
     """The measurement as bytes; ``about`` is anything JSON can hold, kept beside it for human readers."""
     arrays: dict[str, NDArray[Any]] = {name: getattr(measurement, name) for name in _COLUMNS}
-    arrays |= {f"windows.{name}": measurement.windows[name] for name in WINDOW_DTYPE.names or ()}
+    arrays |= {f"records.{name}": measurement.records[name] for name in measurement.records.dtype.names or ()}
     header, body = [], []
     for name, array in arrays.items():
         kind = "<i8" if array.dtype.kind == "i" else "<f8"
@@ -76,7 +76,12 @@ def decode(payload: bytes) -> Measurement:
         native = np.int64 if kind == "<i8" else np.float64
         arrays[name] = np.frombuffer(payload, dtype=kind, count=length, offset=offset).astype(native)
         offset += 8 * length
-    windows = np.empty(len(arrays["windows.query"]), WINDOW_DTYPE)
-    for name in WINDOW_DTYPE.names or ():
-        windows[name] = arrays[f"windows.{name}"]
-    return Measurement(**{name: arrays[name] for name in _COLUMNS}, windows=windows)
+    # The first version had other words: windows were its records, and a size was tokens times draws.
+    arrays = {name.replace("windows.", "records.", 1): array for name, array in arrays.items()}
+    if "n_tokens" in arrays:
+        arrays["size"] = arrays["n_tokens"] * arrays["n_draws"]
+    kept = {name.removeprefix("records."): array for name, array in arrays.items() if name.startswith("records.")}
+    records = np.empty(len(kept["query"]), [(name, array.dtype) for name, array in kept.items()])
+    for name, array in kept.items():
+        records[name] = array
+    return Measurement(**{name: arrays[name] for name in _COLUMNS}, records=records)

@@ -1,14 +1,12 @@
 """The durable store: a finished measurement is never lost, and never made twice.
 
-A record's key is the content of the question (:func:`measurement_key`), so many processes, runs and machines may share
+A record's key is the content of the question (:func:`~mbrl_split.oracles.base.measurement_key`), so many processes, runs and machines may share
 a store without speaking to each other. Two kinds: one sqlite file for local disks, a folder of files for network disks.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import sqlite3
 import tempfile
@@ -19,28 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.oracles.base import Measurement
 from mbrl_split.oracles.record import Damaged, decode, encode
-from mbrl_split.scenarios import PROTOCOL_VERSION
-
-
-def measurement_key(identity: str, row: ArrayLike, *, seed: int, tokens: int, draws: int) -> str:
-    """The sha256 (64 hex digits) of everything that one row's measurement depends on.
-
-    Args:
-        identity: The oracle's identity.
-        row: The query, shape (d,); its exact float64 bits count.
-        seed: The row's seed.
-        tokens: Scored tokens per draw.
-        draws: Channel draws.
-    """
-    bits = np.ascontiguousarray(row, dtype="<f8").tobytes().hex()
-    question = [identity, PROTOCOL_VERSION, bits, int(seed), int(tokens), int(draws)]
-    return hashlib.sha256(json.dumps(question).encode()).hexdigest()
 
 
 class Store(ABC):
@@ -82,7 +61,7 @@ class Store(ABC):
         """Keep a measurement of one row; it is on disk when this returns.
 
         Args:
-            key: From :func:`measurement_key`.
+            key: From :meth:`Oracle.key`.
             measurement: Of a single row.
             about: The question, for human readers of the record.
 
@@ -90,7 +69,7 @@ class Store(ABC):
             What the store now holds: the given measurement, or that of another process that came first.
 
         Raises:
-            BadInput: The store cannot be written.
+            InvalidInputError: The store cannot be written.
         """
         self.write(key, encode(measurement, about))
         return self.get(key) or measurement
@@ -118,7 +97,7 @@ class SqliteStore(Store):
         path: The file, made if absent; ``":memory:"`` keeps everything in this process.
 
     Raises:
-        BadInput: The file cannot be opened or written, or is not a store.
+        InvalidInputError: The file cannot be opened or written, or is not a store.
 
     Example:
         >>> from mbrl_split.columns import Column
@@ -170,7 +149,7 @@ class SqliteStore(Store):
         try:
             return self._connection().execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise BadInput(f"cannot use {self}: {error}") from error
+            raise InvalidInputError(f"cannot use {self}: {error}") from error
 
     def _connection(self) -> sqlite3.Connection:
         # A connection must not cross a fork, so each process opens its own.
@@ -203,7 +182,7 @@ class FileStore(Store):
         path: The folder, made if absent.
 
     Raises:
-        BadInput: The folder cannot be made or written.
+        InvalidInputError: The folder cannot be made or written.
 
     Example:
         >>> import tempfile
@@ -232,7 +211,7 @@ class FileStore(Store):
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise BadInput(f"cannot read {self}: {error.strerror}") from error
+            raise InvalidInputError(f"cannot read {self}: {error.strerror}") from error
 
     def write(self, key: str, payload: bytes) -> None:
         target = self._file(key)
@@ -250,7 +229,7 @@ class FileStore(Store):
             os.replace(aside, target)
             _flush_folder(target.parent)
         except OSError as error:
-            raise BadInput(f"cannot write {self}: {error.strerror}") from error
+            raise InvalidInputError(f"cannot write {self}: {error.strerror}") from error
 
     def discard(self, key: str, payload: bytes) -> None:
         if self.read(key) == payload:
@@ -269,7 +248,7 @@ def open_store(path: str | os.PathLike[str] | Store) -> Store:
     What does not exist yet is made: with a suffix (``runs/truth.sqlite``) a sqlite file, without one a folder.
 
     Raises:
-        BadInput: The path cannot be opened or written.
+        InvalidInputError: The path cannot be opened or written.
     """
     if isinstance(path, Store):
         return path
@@ -283,9 +262,9 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInput(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise InvalidInputError(f"cannot make the folder {folder}: {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise BadInput(f"the folder {folder} cannot be written")
+        raise InvalidInputError(f"the folder {folder} cannot be written")
 
 
 def _flush_folder(folder: Path) -> None:

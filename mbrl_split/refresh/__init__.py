@@ -5,15 +5,15 @@
 RefreshDecision(n=8, reason='1000 steps have passed', refit=True, audit=0, forget=False)
 """
 
-from mbrl_split.refresh.base import Acquisition, RefreshDecision, RefreshSchedule, RefreshState, Where
-from mbrl_split.refresh.decisive import UCB, Disagreement, Thompson, TopTwo
-from mbrl_split.refresh.design import cross, design_pool, random_design, sobol_design
+from mbrl_split.refresh.base import Acquisition, CandidatePool, RefreshDecision, RefreshSchedule, RefreshState
+from mbrl_split.refresh.decision_aware import UCB, Disagreement, Thompson, TopTwo
+from mbrl_split.refresh.design import design_pool, random_design, sobol_design, with_all_actions
 from mbrl_split.refresh.detectors import cusum, page_hinkley
-from mbrl_split.refresh.fidelity import Fidelity, clarity
+from mbrl_split.refresh.fidelity import Fidelity, probability_best
 from mbrl_split.refresh.integrated import IntegratedVariance
 from mbrl_split.refresh.named import cost_aware, diverse
-from mbrl_split.refresh.objective import Objective
-from mbrl_split.refresh.open_loop import Always, Doubling, FixedInterval, Geometric, Never, Paced
+from mbrl_split.refresh.open_loop import Always, Doubling, FixedInterval, Geometric, Never, PowerLawBudget
+from mbrl_split.refresh.reward_function import RewardFunction
 from mbrl_split.refresh.scored import CostAware, Diverse, MaxEpistemic, ScoredAcquisition
 from mbrl_split.refresh.triggered import ErrorTriggered, UncertaintyTriggered, ValueOfInformation
 from mbrl_split.refresh.uniform import OnPolicyAcquisition, RandomAcquisition
@@ -22,6 +22,7 @@ __all__ = [
     "UCB",
     "Acquisition",
     "Always",
+    "CandidatePool",
     "CostAware",
     "Disagreement",
     "Diverse",
@@ -33,26 +34,25 @@ __all__ = [
     "IntegratedVariance",
     "MaxEpistemic",
     "Never",
-    "Objective",
     "OnPolicyAcquisition",
-    "Paced",
+    "PowerLawBudget",
     "RandomAcquisition",
     "RefreshDecision",
     "RefreshSchedule",
     "RefreshState",
+    "RewardFunction",
     "ScoredAcquisition",
     "Thompson",
     "TopTwo",
     "UncertaintyTriggered",
     "ValueOfInformation",
-    "Where",
-    "clarity",
     "cost_aware",
-    "cross",
     "cusum",
     "design_pool",
     "diverse",
     "page_hinkley",
+    "probability_best",
     "random_design",
     "sobol_design",
+    "with_all_actions",
 ]

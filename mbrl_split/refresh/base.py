@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.errors import BadInput
-from mbrl_split.refresh.objective import Objective
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.refresh.reward_function import RewardFunction
 from mbrl_split.surrogates.base import Surrogate
 
-Where = Literal["design", "visited", "both"]
+CandidatePool = Literal["design", "visited", "both"]
 """Which pool an acquisition chooses from: fresh contexts × every action, the queries that the agent recently made, or
 both, one after the other."""
 
@@ -34,12 +34,12 @@ class RefreshState:
         epistemic: Mean epistemic std at recently visited queries, in the target's unit; nan if unknown.
         residuals: Truth minus prediction of the audits since the last refresh, in units of the predicted std.
         steps_since_audit: Environment steps since truth was last paid for to audit or to learn.
-        gain: Reward per step that an exact surrogate would win over this one, as this one believes (the expected value
+        value_of_information: Reward per step that an exact surrogate would win over this one, as this one believes (the expected value
             of perfect information at fresh contexts); nan if unknown. Only for schedules that look at it.
 
     Example:
         >>> from mbrl_split.refresh import RefreshState
-        >>> RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24).affordable
+        >>> RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24).remaining
         40
     """
 
@@ -53,11 +53,11 @@ class RefreshState:
     epistemic: float = float("nan")
     residuals: tuple[float, ...] = ()
     steps_since_audit: int = 0
-    gain: float = float("nan")
+    value_of_information: float = float("nan")
     row_price: float = 1.0
 
     @property
-    def affordable(self) -> float:
+    def remaining(self) -> float:
         """True evaluations left in the budget."""
         return max(0.0, self.budget - self.spent)
 
@@ -85,7 +85,7 @@ class RefreshSchedule(ABC):
     """
 
     looks_at: ClassVar[frozenset[str]] = frozenset()
-    """Fields of the state that cost something to compute (``"epistemic"``, ``"gain"``) and that this schedule reads."""
+    """Fields of the state that cost something to compute (``"epistemic"``, ``"value_of_information"``) and that this schedule reads."""
 
     @abstractmethod
     def decide(self, state: RefreshState) -> RefreshDecision:
@@ -98,7 +98,7 @@ class RefreshSchedule(ABC):
 
 def pay(state: RefreshState, n: int, reason: str, *, refit: bool = True) -> RefreshDecision:
     """Pay for ``n`` evaluations, or for as many as the budget still allows."""
-    allowed = n if state.affordable >= n else int(state.affordable)
+    allowed = n if state.remaining >= n else int(state.remaining)
     if allowed == 0:
         return RefreshDecision(0, f"budget spent ({reason})")
     return RefreshDecision(allowed, reason, refit)
@@ -113,22 +113,22 @@ def positive(schedule: RefreshSchedule | Acquisition, *names: str) -> None:
     """Refuse settings that are not positive.
 
     Raises:
-        BadInput: One of the named fields is zero, negative or nan.
+        InvalidInputError: One of the named fields is zero, negative or nan.
     """
     for name in names:
         value = getattr(schedule, name)
         if not value > 0:
-            raise BadInput(f"{type(schedule).__name__}: {name} is positive, not {value}")
+            raise InvalidInputError(f"{type(schedule).__name__}: {name} is positive, not {value}")
 
 
 class Acquisition(ABC):
     """Which rows to pay for. Acquisitions are frozen dataclasses, as schedules are.
 
     The pool holds several actions per context; the context of a row is read off the row itself (see
-    :class:`~mbrl_split.refresh.objective.Objective`), so a pool may be shuffled, cut or joined freely.
+    :class:`~mbrl_split.refresh.reward_function.RewardFunction`), so a pool may be shuffled, cut or joined freely.
     """
 
-    where: Where
+    where: CandidatePool
     """Which rows the caller should put into the pool."""
 
     @abstractmethod
@@ -137,7 +137,7 @@ class Acquisition(ABC):
     ) -> NDArray[np.int64]:
         """Indices into ``X_pool`` of the ``n`` rows to measure, shape (n,); repeats are allowed."""
 
-    def bind(self, objective: Objective) -> Self:
+    def bind(self, reward_function: RewardFunction) -> Self:
         """The same acquisition with the reward known to it; a no-op for those that look only at the surrogate."""
         return self
 
@@ -148,6 +148,6 @@ class Acquisition(ABC):
             value = getattr(self, f.name)
             if isinstance(value, Acquisition):
                 out[f.name] = {"name": type(value).__name__, **value.config()}
-            elif f.name != "objective":
+            elif f.name != "reward_function":
                 out[f.name] = value
         return out

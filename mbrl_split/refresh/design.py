@@ -35,7 +35,7 @@ def sobol_design(columns: Sequence[Column], n: int, rng: np.random.Generator) ->
     return rows
 
 
-def cross(context: Array, columns: Sequence[Column], action: int = 0) -> Array:
+def with_all_actions(context: Array, columns: Sequence[Column], action: int = 0) -> Array:
     """Every context with every value of the (ordinal) action column.
 
     Args:
@@ -57,4 +57,4 @@ def design_pool(columns: Sequence[Column], n_contexts: int, rng: np.random.Gener
         return random_design(columns, n_contexts, rng)
     others = [c for j, c in enumerate(columns) if j != action]
     context = random_design(others, n_contexts, rng) if others else np.empty((1, 0))
-    return cross(context, columns, action)
+    return with_all_actions(context, columns, action)

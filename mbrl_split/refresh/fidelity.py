@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.errors import BadInput
-from mbrl_split.refresh.design import cross
-from mbrl_split.refresh.objective import Objective
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.refresh.design import with_all_actions
+from mbrl_split.refresh.reward_function import RewardFunction
 from mbrl_split.registry import unknown
 from mbrl_split.surrogates.base import Surrogate
 
@@ -24,47 +24,44 @@ _DRAWS = 128
 class Fidelity:
     """The size of a measurement, and whether it comes in parts.
 
-    Charged is what is measured: ``tokens``·``draws`` per part, in proportion to the declared size. With more than one
-    part a measurement is sequential: every part is a measurement of the row with a seed of its own (other windows,
-    other channel), the surrogate learns it, and the row gets no further part once the best action of its context is
+    Charged is what is measured, in proportion to the declared size. With more than one part a measurement is
+    sequential: every part is a measurement of the row with a seed of its own, the surrogate learns it, and the row gets no further part once the best action of its context is
     known with ``confidence``. Plain data, as schedules are.
 
     Attributes:
-        tokens: Scored tokens of one part; None is the oracle's declared size.
-        draws: Channel draws of one part.
-        parts: Most parts of one row.
+        size: Size of one part, in the oracle's unit; None is its declared size.
+        sequential_parts: Most parts of one row.
         confidence: Posterior probability of the best action at which a row's parts end.
 
     Example:
         >>> from mbrl_split.refresh import Fidelity
-        >>> Fidelity(tokens=256, parts=4).rows(evaluations=10, declared=1024)  # of four quarters at most
+        >>> Fidelity(size=256, sequential_parts=4).rows(evaluations=10, declared=1024)  # of four quarters at most
         10
     """
 
-    tokens: int | None = None
-    draws: int = 1
-    parts: int = 1
+    size: int | None = None
+    sequential_parts: int = 1
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "draws", "parts"):
+        for name in ("size", "sequential_parts"):
             value = getattr(self, name)
             if value is not None and (value != int(value) or value < 1):
-                raise BadInput(f"Fidelity: {name} is an integer of at least 1, not {value}")
+                raise InvalidInputError(f"Fidelity: {name} is an integer of at least 1, not {value}")
         if not 0 < self.confidence <= 1:
-            raise BadInput(f"Fidelity: confidence is a probability above 0, not {self.confidence}")
+            raise InvalidInputError(f"Fidelity: confidence is a probability above 0, not {self.confidence}")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
         """From plain data, as a suite has it.
 
         Raises:
-            BadInput: An unknown setting, or a value out of range.
+            InvalidInputError: An unknown setting, or a value out of range.
         """
         known = [f.name for f in fields(cls)]
         for name in settings:
             if name not in known:
-                raise BadInput(unknown("setting of fidelity", name, known))
+                raise InvalidInputError(unknown("setting of fidelity", name, known))
         return cls(**settings)
 
     def config(self) -> dict[str, Any]:
@@ -76,7 +73,7 @@ class Fidelity:
 
         Args:
             evaluations: True evaluations.
-            declared: Tokens of one true evaluation.
+            declared: Size of one true evaluation.
         """
         return max(1, int(evaluations / self.price(declared) + 1e-9))
 
@@ -84,19 +81,23 @@ class Fidelity:
         """True evaluations that all parts of one row cost, references apart.
 
         Args:
-            declared: Tokens of one true evaluation.
+            declared: Size of one true evaluation.
         """
-        return (self.tokens or declared) * self.draws * self.parts / declared
+        return (self.size or declared) * self.sequential_parts / declared
 
 
-def clarity(X: Array, surrogate: Surrogate, objective: Objective, rng: np.random.Generator) -> Array:
+def probability_best(
+    X: Array, surrogate: Surrogate, reward_function: RewardFunction, rng: np.random.Generator
+) -> Array:
     """How sure the surrogate is which action is best in the context of each row, (n,): a posterior probability.
 
     It is the share of posterior draws in which the action that the mean calls best is best. Two actions of equal
     reward stay near ½, however well both are known.
     """
-    pool = cross(np.delete(X, objective.action, axis=1), objective.columns, objective.action)
+    pool = with_all_actions(
+        np.delete(X, reward_function.action, axis=1), reward_function.columns, reward_function.action
+    )
     shape = (len(X), -1)
-    best = objective.reward(surrogate.predict(pool).mean, pool).reshape(shape).argmax(axis=1)
-    draws = objective.reward(surrogate.sample(pool, _DRAWS, rng), pool).reshape(_DRAWS, *shape)
+    best = reward_function.reward(surrogate.predict(pool).mean, pool).reshape(shape).argmax(axis=1)
+    draws = reward_function.reward(surrogate.sample(pool, _DRAWS, rng), pool).reshape(_DRAWS, *shape)
     return np.asarray((draws.argmax(axis=2) == best).mean(axis=0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.refresh.base import Acquisition, Where, positive
+from mbrl_split.refresh.base import Acquisition, CandidatePool, positive
 from mbrl_split.surrogates.base import Surrogate
 
 Array = NDArray[np.float64]
@@ -27,7 +27,7 @@ class IntegratedVariance(Acquisition):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split import scenario
+        >>> from mbrl_split.layer_split import scenario
         >>> from mbrl_split.refresh import IntegratedVariance, design_pool
         >>> from mbrl_split.surrogates import GPSurrogate
         >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
@@ -37,7 +37,7 @@ class IntegratedVariance(Acquisition):
         (4,)
     """
 
-    where: Where = "both"
+    where: CandidatePool = "both"
     draws: int = 64
     candidates: int = 512
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.refresh.scored import CostAware, Diverse, ScoredAcquisition
 from mbrl_split.registry import ACQUISITIONS
 
@@ -17,7 +17,7 @@ def cost_aware(inner: str = "epistemic", **settings: Any) -> CostAware:
         **settings: Its settings.
 
     Raises:
-        BadInput: An unknown name, or an acquisition without a score.
+        InvalidInputError: An unknown name, or an acquisition without a score.
     """
     return CostAware(_scored(inner, settings))
 
@@ -31,7 +31,7 @@ def diverse(inner: str = "epistemic", radius: float = 0.1, **settings: Any) -> D
         **settings: Settings of the inner one.
 
     Raises:
-        BadInput: An unknown name, or an acquisition without a score.
+        InvalidInputError: An unknown name, or an acquisition without a score.
     """
     return Diverse(_scored(inner, settings), radius)
 
@@ -39,5 +39,5 @@ def diverse(inner: str = "epistemic", radius: float = 0.1, **settings: Any) -> D
 def _scored(name: str, settings: dict[str, Any]) -> ScoredAcquisition:
     made = ACQUISITIONS[name](**settings)
     if not isinstance(made, ScoredAcquisition):
-        raise BadInput(f"acquisition {name!r} gives rows no score, which cost-aware and diverse need")
+        raise InvalidInputError(f"acquisition {name!r} gives rows no score, which cost-aware and diverse need")
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.refresh.base import RefreshDecision, RefreshSchedule, RefreshState, pay, positive, wait
 
 
@@ -88,7 +88,7 @@ class Geometric(RefreshSchedule):
     def __post_init__(self) -> None:
         positive(self, "first", "n")
         if not self.ratio > 1:
-            raise BadInput(f"Geometric: ratio is above 1, not {self.ratio}")
+            raise InvalidInputError(f"Geometric: ratio is above 1, not {self.ratio}")
 
     def decide(self, state: RefreshState) -> RefreshDecision:
         due = self.first * self.ratio**state.refreshes
@@ -123,7 +123,7 @@ class Doubling(RefreshSchedule):
 
 
 @dataclass(frozen=True)
-class Paced(RefreshSchedule):
+class PowerLawBudget(RefreshSchedule):
     """Spread the budget over the run: at a share s of the steps, a share s^``power`` of the budget is spent.
 
     A power above 1 keeps truth for later, where AutoMBPO (arXiv:2111.08550) found it to be worth more; below 1 spends
@@ -135,9 +135,9 @@ class Paced(RefreshSchedule):
         batch: Smallest number of evaluations paid for at once.
 
     Example:
-        >>> from mbrl_split.refresh import Paced, RefreshState
+        >>> from mbrl_split.refresh import PowerLawBudget, RefreshState
         >>> state = RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24)
-        >>> decision = Paced(power=0.3).decide(state)
+        >>> decision = PowerLawBudget(power=0.3).decide(state)
         >>> decision.n, decision.reason
         (16, '16 evaluations behind the pace')
     """
@@ -150,7 +150,9 @@ class Paced(RefreshSchedule):
 
     def decide(self, state: RefreshState) -> RefreshDecision:
         if state.budget == float("inf"):
-            raise BadInput("Paced spreads a finite budget over the run; the ledger's budget is infinite")
+            raise InvalidInputError(
+                "PowerLawBudget spreads a finite budget over the run; the ledger's budget is infinite"
+            )
         behind = int(state.budget * min(1.0, state.step / state.total_steps) ** self.power - state.spent)
         if behind < self.batch:
             return wait(f"{behind} evaluations behind the pace, less than a batch of {self.batch}")

@@ -9,9 +9,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.errors import BadInput
-from mbrl_split.refresh.base import Acquisition, Where, positive
-from mbrl_split.refresh.objective import Objective
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.refresh.base import Acquisition, CandidatePool, positive
+from mbrl_split.refresh.reward_function import RewardFunction
 from mbrl_split.surrogates.base import Surrogate
 
 Array = NDArray[np.float64]
@@ -38,7 +38,7 @@ class MaxEpistemic(ScoredAcquisition):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split import scenario
+        >>> from mbrl_split.layer_split import scenario
         >>> from mbrl_split.refresh import design_pool, MaxEpistemic
         >>> from mbrl_split.surrogates import GPSurrogate
         >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
@@ -48,7 +48,7 @@ class MaxEpistemic(ScoredAcquisition):
         (4,)
     """
 
-    where: Where = "both"
+    where: CandidatePool = "both"
 
     def score(self, X_pool: Array, surrogate: Surrogate, rng: np.random.Generator) -> Array:
         return surrogate.predict(X_pool).std_epistemic
@@ -60,26 +60,26 @@ class CostAware(ScoredAcquisition):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split import scenario
-        >>> from mbrl_split.refresh import CostAware, MaxEpistemic, Objective, design_pool
+        >>> from mbrl_split.layer_split import scenario
+        >>> from mbrl_split.refresh import CostAware, MaxEpistemic, RewardFunction, design_pool
         >>> from mbrl_split.surrogates import GPSurrogate
         >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
         >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
         >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
-        >>> objective = Objective(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
-        >>> CostAware(MaxEpistemic()).bind(objective).select(pool, surrogate, 4, rng).shape
+        >>> reward_function = RewardFunction(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> CostAware(MaxEpistemic()).bind(reward_function).select(pool, surrogate, 4, rng).shape
         (4,)
     """
 
     inner: ScoredAcquisition
-    objective: Objective | None = None
+    reward_function: RewardFunction | None = None
 
     @property
-    def where(self) -> Where:  # type: ignore[override]
+    def where(self) -> CandidatePool:  # type: ignore[override]
         return self.inner.where
 
-    def bind(self, objective: Objective) -> Self:
-        return replace(self, inner=self.inner.bind(objective), objective=objective)
+    def bind(self, reward_function: RewardFunction) -> Self:
+        return replace(self, inner=self.inner.bind(reward_function), reward_function=reward_function)
 
     def score(self, X_pool: Array, surrogate: Surrogate, rng: np.random.Generator) -> Array:
         return self.inner.score(X_pool, surrogate, rng) / bound(self).cost(X_pool)
@@ -98,30 +98,30 @@ class Diverse(ScoredAcquisition):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split import scenario
-        >>> from mbrl_split.refresh import Diverse, MaxEpistemic, Objective, design_pool
+        >>> from mbrl_split.layer_split import scenario
+        >>> from mbrl_split.refresh import Diverse, MaxEpistemic, RewardFunction, design_pool
         >>> from mbrl_split.surrogates import GPSurrogate
         >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
         >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
         >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
-        >>> objective = Objective(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
-        >>> Diverse(MaxEpistemic()).bind(objective).select(pool, surrogate, 4, rng).shape
+        >>> reward_function = RewardFunction(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> Diverse(MaxEpistemic()).bind(reward_function).select(pool, surrogate, 4, rng).shape
         (4,)
     """
 
     inner: ScoredAcquisition
     radius: float = 0.1
-    objective: Objective | None = None
+    reward_function: RewardFunction | None = None
 
     def __post_init__(self) -> None:
         positive(self, "radius")
 
     @property
-    def where(self) -> Where:  # type: ignore[override]
+    def where(self) -> CandidatePool:  # type: ignore[override]
         return self.inner.where
 
-    def bind(self, objective: Objective) -> Self:
-        return replace(self, inner=self.inner.bind(objective), objective=objective)
+    def bind(self, reward_function: RewardFunction) -> Self:
+        return replace(self, inner=self.inner.bind(reward_function), reward_function=reward_function)
 
     def score(self, X_pool: Array, surrogate: Surrogate, rng: np.random.Generator) -> Array:
         return self.inner.score(X_pool, surrogate, rng)
@@ -139,13 +139,15 @@ class Diverse(ScoredAcquisition):
         return picks
 
 
-def bound(acquisition: Acquisition) -> Objective:
-    """The objective that was bound to the acquisition.
+def bound(acquisition: Acquisition) -> RewardFunction:
+    """The reward_function that was bound to the acquisition.
 
     Raises:
-        BadInput: None was.
+        InvalidInputError: None was.
     """
-    objective: Objective | None = getattr(acquisition, "objective", None)
-    if objective is None:
-        raise BadInput(f"{type(acquisition).__name__} needs to know the reward: call bind(Objective(...)) first")
-    return objective
+    reward_function: RewardFunction | None = getattr(acquisition, "reward_function", None)
+    if reward_function is None:
+        raise InvalidInputError(
+            f"{type(acquisition).__name__} needs to know the reward: call bind(RewardFunction(...)) first"
+        )
+    return reward_function

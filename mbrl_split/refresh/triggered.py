@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.refresh.base import RefreshDecision, RefreshSchedule, RefreshState, pay, positive, wait
 from mbrl_split.refresh.detectors import cusum, page_hinkley
 
@@ -80,9 +80,9 @@ class ErrorTriggered(RefreshSchedule):
     def __post_init__(self) -> None:
         positive(self, "n", "audit_every", "audit_n", "threshold")
         if self.detector not in ("cusum", "page-hinkley"):
-            raise BadInput(f"ErrorTriggered: detector is 'cusum' or 'page-hinkley', not {self.detector!r}")
+            raise InvalidInputError(f"ErrorTriggered: detector is 'cusum' or 'page-hinkley', not {self.detector!r}")
         if not self.slack >= 0:
-            raise BadInput(f"ErrorTriggered: slack is at least 0, not {self.slack}")
+            raise InvalidInputError(f"ErrorTriggered: slack is at least 0, not {self.slack}")
 
     def decide(self, state: RefreshState) -> RefreshDecision:
         statistic = cusum if self.detector == "cusum" else page_hinkley
@@ -90,7 +90,7 @@ class ErrorTriggered(RefreshSchedule):
         if level > self.threshold:
             alarm = pay(state, self.n, f"{self.detector} at {level:.3g} above {self.threshold:g}")
             return replace(alarm, forget=self.forget and alarm.n > 0)
-        if state.steps_since_audit >= self.audit_every and state.affordable >= self.audit_n:
+        if state.steps_since_audit >= self.audit_every and state.remaining >= self.audit_n:
             return RefreshDecision(0, f"audit: {self.audit_every} steps have passed", audit=self.audit_n)
         return wait(f"{self.detector} at {level:.3g} within {self.threshold:g}")
 
@@ -108,13 +108,13 @@ class ValueOfInformation(RefreshSchedule):
 
     Example:
         >>> from mbrl_split.refresh import RefreshState, ValueOfInformation
-        >>> state = RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24, gain=0.01)
+        >>> state = RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24, value_of_information=0.01)
         >>> decision = ValueOfInformation(price=0.5, n=8).decide(state)
         >>> decision.n, decision.reason
         (8, 'up to 70 to win for 4')
     """
 
-    looks_at: ClassVar[frozenset[str]] = frozenset({"gain"})
+    looks_at: ClassVar[frozenset[str]] = frozenset({"value_of_information"})
 
     price: float
     n: int = 16
@@ -126,7 +126,7 @@ class ValueOfInformation(RefreshSchedule):
     def decide(self, state: RefreshState) -> RefreshDecision:
         if state.steps_since_refresh < self.every:
             return wait(f"{state.steps_since_refresh} of {self.every} steps since the last refresh")
-        win = state.gain * (state.total_steps - state.step)
+        win = state.value_of_information * (state.total_steps - state.step)
         if not win > self.price * self.n:
             return wait(f"at most {win:.3g} to win, {self.price * self.n:.3g} to pay")
         return pay(state, self.n, f"up to {win:.3g} to win for {self.price * self.n:.3g}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.refresh.base import Acquisition, Where
+from mbrl_split.refresh.base import Acquisition, CandidatePool
 from mbrl_split.surrogates.base import Surrogate
 
 
@@ -17,7 +17,7 @@ class RandomAcquisition(Acquisition):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split import scenario
+        >>> from mbrl_split.layer_split import scenario
         >>> from mbrl_split.refresh import RandomAcquisition, design_pool
         >>> from mbrl_split.surrogates import GPSurrogate
         >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
@@ -27,7 +27,7 @@ class RandomAcquisition(Acquisition):
         (4,)
     """
 
-    where: Where = "design"
+    where: CandidatePool = "design"
 
     def select(
         self, X_pool: NDArray[np.float64], surrogate: Surrogate, n: int, rng: np.random.Generator
@@ -41,7 +41,7 @@ class OnPolicyAcquisition(RandomAcquisition):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split import scenario
+        >>> from mbrl_split.layer_split import scenario
         >>> from mbrl_split.refresh import OnPolicyAcquisition, design_pool
         >>> from mbrl_split.surrogates import GPSurrogate
         >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
@@ -51,4 +51,4 @@ class OnPolicyAcquisition(RandomAcquisition):
         (4,)
     """
 
-    where: Where = "visited"
+    where: CandidatePool = "visited"

@@ -4,7 +4,6 @@ from mbrl_split.surrogates.base import Prediction, Surrogate
 from mbrl_split.surrogates.boosting import XGBoostSurrogate
 from mbrl_split.surrogates.ensemble import EnsembleSurrogate
 from mbrl_split.surrogates.estimator import SklearnSurrogate
-from mbrl_split.surrogates.fading import FadingSurrogate, fading_gp, fading_mlp, window_rows
 from mbrl_split.surrogates.gp import GPSurrogate
 from mbrl_split.surrogates.loading import load_surrogate
 from mbrl_split.surrogates.mlp import MLPSurrogate
@@ -14,7 +13,6 @@ from mbrl_split.surrogates.tabulated import TabulatedSurrogate
 
 __all__ = [
     "EnsembleSurrogate",
-    "FadingSurrogate",
     "GPSurrogate",
     "MLPSurrogate",
     "Prediction",
@@ -24,9 +22,6 @@ __all__ = [
     "TabulatedSurrogate",
     "XGBoostSurrogate",
     "crps",
-    "fading_gp",
-    "fading_mlp",
     "load_surrogate",
     "score",
-    "window_rows",
 ]

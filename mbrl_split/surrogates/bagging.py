@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.rows import bootstrap_counts
-from mbrl_split.surrogates.warped import Honest, Latent, WarpedSurrogate
+from mbrl_split.surrogates.warped import Latent, OutOfFold, WarpedSurrogate
 
 
-def out_of_bag(means: Array, noise: Array, counts: Array) -> Honest:
+def out_of_bag(means: Array, noise: Array, counts: Array) -> OutOfFold:
     """Predictions for training rows by the members that never saw them, where there are enough of them.
 
     Args:
@@ -29,7 +29,7 @@ def out_of_bag(means: Array, noise: Array, counts: Array) -> Honest:
     # The spread, too, of those that never saw the row: members that did have learned its noise, and disagree with the
     # others by more than members ever do at a fresh row. A noise model told that spread would leave noise too little.
     outside = np.sum(unseen * (means - honest) ** 2, axis=0) / np.maximum(size - 1, 1)
-    return Honest(rows, Latent(honest, means.var(axis=0, ddof=1) if few else outside, noise[rows]))
+    return OutOfFold(rows, Latent(honest, means.var(axis=0, ddof=1) if few else outside, noise[rows]))
 
 
 def spread_draws(means: Array, n: int, rng: np.random.Generator) -> Array:
@@ -59,7 +59,7 @@ class BaggedSurrogate(WarpedSurrogate):
     def _member_means(self, c: Array) -> Array:
         """Predictions of the members, (members, n)."""
 
-    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> Honest:
+    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> OutOfFold:
         weights = 0.1 / (0.1 + known)
         counts = bootstrap_counts(groups, self._settings["members"], self.seed)
         self._train_members(c, z, counts, weights / weights.mean())

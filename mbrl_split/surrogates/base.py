@@ -5,16 +5,29 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
 from mbrl_split.surrogates.prediction import Array, Prediction
 from mbrl_split.surrogates.scoring import score
 
 __all__ = ["Array", "Prediction", "Surrogate"]
+
+
+class MeasuredRows(Protocol):
+    """Rows of a ledger (``mbrl_split.oracles.Rows``), as far as a surrogate reads them; (n, …) each."""
+
+    @property
+    def X(self) -> Array: ...
+    @property
+    def y(self) -> Array: ...
+    @property
+    def std_error(self) -> Array: ...
+    @property
+    def records(self) -> NDArray[np.void]: ...
 
 
 class Surrogate(ABC):
@@ -26,11 +39,9 @@ class Surrogate(ABC):
 
     Attributes:
         columns: What the columns of ``X`` mean, as given to :meth:`fit`; None before, or if nothing was given.
-        learns_from_windows: Whether ``fit`` wants one row per window, with its gain, rather than one per evaluation.
     """
 
     columns: tuple[Column, ...] | None = None
-    learns_from_windows: bool = False
 
     @abstractmethod
     def fit(
@@ -54,7 +65,7 @@ class Surrogate(ABC):
             columns: What the columns of ``X`` mean.
 
         Raises:
-            BadInput: Shapes disagree, no rows, or targets that are not finite.
+            InvalidInputError: Shapes disagree, no rows, or targets that are not finite.
         """
 
     @abstractmethod
@@ -62,6 +73,17 @@ class Surrogate(ABC):
         self, X: ArrayLike, y: ArrayLike, *, std_error: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> Self:
         """Add rows, keeping hyper-parameters and scalers."""
+
+    def fit_rows(self, rows: MeasuredRows, *, columns: Sequence[Column] | None = None) -> Self:
+        """:meth:`fit` on rows of a ledger: here each measurement with its standard error.
+
+        A surrogate that can use what the oracle recorded beside the mean overrides this and :meth:`update_rows`.
+        """
+        return self.fit(rows.X, rows.y, std_error=rows.std_error, columns=columns)
+
+    def update_rows(self, rows: MeasuredRows) -> Self:
+        """:meth:`update` with rows of a ledger."""
+        return self.update(rows.X, rows.y, std_error=rows.std_error)
 
     @abstractmethod
     def predict(self, X: ArrayLike) -> Prediction:
@@ -89,7 +111,7 @@ class Surrogate(ABC):
         """Read what :meth:`save` wrote; predictions are bit-equal on the same device.
 
         Raises:
-            Refused: The folder is not a saved surrogate of this class, or was changed or cut short since.
+            UnsupportedError: The folder is not a saved surrogate of this class, or was changed or cut short since.
         """
 
     def config(self) -> dict[str, Any]:

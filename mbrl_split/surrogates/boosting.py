@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.registry import unknown
 from mbrl_split.surrogates import storage
 from mbrl_split.surrogates.bagging import BaggedSurrogate, out_of_bag
@@ -62,11 +62,11 @@ class XGBoostSurrogate(BaggedSurrogate):
         seed: int = 0,
     ) -> None:
         if members < 2 or min(rounds, depth) < 1:
-            raise BadInput("a bag has at least 2 members; rounds and depth are at least 1")
+            raise InvalidInputError("a bag has at least 2 members; rounds and depth are at least 1")
         if trend not in ("auto", "cubic", "none"):
-            raise BadInput(f"trend is 'auto', 'cubic' or 'none', not {trend!r}")
+            raise InvalidInputError(f"trend is 'auto', 'cubic' or 'none', not {trend!r}")
         if trend == "cubic" and (increasing or decreasing):
-            raise BadInput("a cubic trend cannot be held to monotone columns: trend is 'auto' or 'none' there")
+            raise InvalidInputError("a cubic trend cannot be held to monotone columns: trend is 'auto' or 'none' there")
         settings = {
             "members": members,
             "rounds": rounds,
@@ -85,7 +85,7 @@ class XGBoostSurrogate(BaggedSurrogate):
         s, weights = self._settings, counts * weights
         possible = c.shape[1] <= MOST_COLUMNS and not s["increasing"] and not s["decreasing"]
         if s["trend"] == "cubic" and not possible:
-            raise BadInput(f"a cubic trend takes at most {MOST_COLUMNS} columns, not {c.shape[1]}")
+            raise InvalidInputError(f"a cubic trend takes at most {MOST_COLUMNS} columns, not {c.shape[1]}")
         trends: list[list[Polynomial]] = [] if s["trend"] == "cubic" else [[]]
         if s["trend"] != "none" and possible:
             trends.append([Polynomial.fit(c, z, w) for w in weights])
@@ -122,11 +122,11 @@ class XGBoostSurrogate(BaggedSurrogate):
         if not signs:
             return "(" + ",".join(["0"] * width) + ")"
         if self.columns is None:
-            raise BadInput("monotone columns are given by name: fit(..., columns=...)")
+            raise InvalidInputError("monotone columns are given by name: fit(..., columns=...)")
         names = [c.name for c in self.columns]
         for name in signs:
             if name not in names:
-                raise BadInput(unknown("column", name, names))
+                raise InvalidInputError(unknown("column", name, names))
         return "(" + ",".join(str(signs.get(name, 0)) for name in names) + ")"
 
     def _member_means(self, c: Array) -> Array:
@@ -161,7 +161,7 @@ def _xgboost() -> Any:
     try:
         import xgboost
     except ImportError:
-        raise BadInput(
+        raise InvalidInputError(
             "XGBoostSurrogate needs xgboost: pip install 'mbrl-split[xgboost-cpu]' (or [xgboost], with GPU support)"
         ) from None
     return xgboost

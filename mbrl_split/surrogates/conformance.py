@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mbrl_split.columns import Column
-from mbrl_split.errors import BadInput, Refused
+from mbrl_split.errors import InvalidInputError, UnsupportedError
 from mbrl_split.surrogates.base import Surrogate
 from mbrl_split.surrogates.prediction import Array
 
@@ -64,7 +64,7 @@ def _rows(n: int, rng: np.random.Generator) -> tuple[Array, Array]:
     return X, mean * (1 + 0.1 * rng.standard_normal(n)) + 0.01 * rng.standard_normal(n)
 
 
-def _refuses(action: Callable[[], object], why: str, kind: type[Exception] = BadInput) -> None:
+def _refuses(action: Callable[[], object], why: str, kind: type[Exception] = InvalidInputError) -> None:
     try:
         action()
     except kind as error:
@@ -231,9 +231,9 @@ def _check_storage(fitted: Surrogate, X: Array, y: Array, query: Array) -> None:
             content = file.read_bytes()
             middle = len(content) // 2
             file.write_bytes(content[:middle])
-            _refuses(lambda: type(fitted).load(folder), f"{file.name} cut short", Refused)
+            _refuses(lambda: type(fitted).load(folder), f"{file.name} cut short", UnsupportedError)
             flipped = bytes([content[middle] ^ 1])
             file.write_bytes(content[:middle] + flipped + content[middle + 1 :])
-            _refuses(lambda: type(fitted).load(folder), f"{file.name} with one bit changed", Refused)
+            _refuses(lambda: type(fitted).load(folder), f"{file.name} with one bit changed", UnsupportedError)
             file.write_bytes(content)
-        _refuses(lambda: type(fitted).load(Path(name) / "elsewhere"), "a folder without a surrogate", Refused)
+        _refuses(lambda: type(fitted).load(Path(name) / "elsewhere"), "a folder without a surrogate", UnsupportedError)

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates import storage
 from mbrl_split.surrogates.bagging import out_of_bag, spread_draws
 from mbrl_split.surrogates.network import StackedNetwork, log_variance, train
 from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.rows import bootstrap_counts
-from mbrl_split.surrogates.warped import Honest, Latent, WarpedSurrogate
+from mbrl_split.surrogates.warped import Latent, OutOfFold, WarpedSurrogate
 
 # The fewest times that a fit goes through the rows, unless it stops early.
 _EPOCHS = 20
@@ -66,7 +66,9 @@ class EnsembleSurrogate(WarpedSurrogate):
         device: str = "cpu",
     ) -> None:
         if members < 2 or not hidden or min(hidden) < 1 or min(steps, batch_size) < 1:
-            raise BadInput("an ensemble has at least 2 members; hidden widths, steps and batch_size are at least 1")
+            raise InvalidInputError(
+                "an ensemble has at least 2 members; hidden widths, steps and batch_size are at least 1"
+            )
         settings = {
             "members": members,
             "hidden": [int(h) for h in hidden],
@@ -79,7 +81,7 @@ class EnsembleSurrogate(WarpedSurrogate):
         super().__init__(warp=warp, seed=seed, settings=settings)
         self._network: StackedNetwork
 
-    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> Honest:
+    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> OutOfFold:
         s = self._settings
         if not warm:
             self._network = self._new_network(c.shape[1])

@@ -11,11 +11,11 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.registry import unknown
 from mbrl_split.surrogates.bagging import BaggedSurrogate
 from mbrl_split.surrogates.prediction import Array
-from mbrl_split.surrogates.warped import tempered
+from mbrl_split.surrogates.warped import shrink_variances
 
 SAVABLE = {
     "LinearRegression": "sklearn.linear_model",
@@ -63,9 +63,9 @@ class SklearnSurrogate(BaggedSurrogate):
         if isinstance(estimator, Mapping):
             estimator = _build(estimator)
         if not (hasattr(estimator, "fit") and hasattr(estimator, "predict")):
-            raise BadInput(f"estimator is a scikit-learn regressor, not a {type(estimator).__name__}")
+            raise InvalidInputError(f"estimator is a scikit-learn regressor, not a {type(estimator).__name__}")
         if members < 2:
-            raise BadInput("a bag has at least 2 members")
+            raise InvalidInputError("a bag has at least 2 members")
         super().__init__(warp=warp, seed=seed, settings={"estimator": _describe(estimator), "members": members})
         self._estimator = estimator
         self._members: list[Any]
@@ -91,7 +91,7 @@ class SklearnSurrogate(BaggedSurrogate):
     def _restore(self, files: dict[str, bytes]) -> None:
         rows = self._fitted()
         c, z = self._scaler(rows.x), self._warp.to_latent(rows.y)
-        known = tempered((rows.std_error * self._warp.slope(rows.y)) ** 2, c, z)
+        known = shrink_variances((rows.std_error * self._warp.slope(rows.y)) ** 2, c, z)
         self._learn(c, z, known, rows.groups, warm=False)
 
 
@@ -111,5 +111,5 @@ def _describe(estimator: Any) -> Any:
 def _build(description: Mapping[str, Any]) -> Any:
     name = description.get("name")
     if name not in SAVABLE:
-        raise BadInput(unknown("estimator", str(name), SAVABLE))
+        raise InvalidInputError(unknown("estimator", str(name), SAVABLE))
     return getattr(import_module(SAVABLE[name]), name)(**description.get("parameters", {}))

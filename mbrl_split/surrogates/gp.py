@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from scipy import linalg
 from scipy.spatial.distance import cdist
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates import storage
 from mbrl_split.surrogates.gp_search import by_botorch, by_scikit_learn, by_scipy
 from mbrl_split.surrogates.noise import NoiseModel
 from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.rows import hashed_uniform
-from mbrl_split.surrogates.warped import Honest, Latent, WarpedSurrogate
+from mbrl_split.surrogates.warped import Latent, OutOfFold, WarpedSurrogate
 
 _CHUNK = 4096  # rows predicted at once, which bounds the memory of the cross-covariance
 
@@ -61,9 +61,9 @@ class GPSurrogate(WarpedSurrogate):
         seed: int = 0,
     ) -> None:
         if min(hyper_rows, max_rows) < 1 or restarts < 0:
-            raise BadInput("hyper_rows and max_rows are at least 1, restarts at least 0")
+            raise InvalidInputError("hyper_rows and max_rows are at least 1, restarts at least 0")
         if library not in ("scipy", "scikit-learn", "botorch"):
-            raise BadInput(f"library is 'scipy', 'scikit-learn' or 'botorch', not {library!r}")
+            raise InvalidInputError(f"library is 'scipy', 'scikit-learn' or 'botorch', not {library!r}")
         settings = {"hyper_rows": hyper_rows, "max_rows": max_rows, "restarts": restarts, "library": library}
         super().__init__(warp=warp, seed=seed, settings=settings)
         self._hyper: Array  # amplitude², trend², d length scales, even noise variance
@@ -72,7 +72,7 @@ class GPSurrogate(WarpedSurrogate):
         self._factor: Array  # lower Cholesky factor of the rows' covariance, noise included
         self._weights: Array  # inverse covariance times targets
 
-    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> Honest:
+    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> OutOfFold:
         if not warm:
             rows = self._subset(groups, self._settings["hyper_rows"])
             self._hyper = self._search(c[rows], z[rows], known[rows])
@@ -86,7 +86,7 @@ class GPSurrogate(WarpedSurrogate):
             # The known errors explain part of the residuals, as does the uncertainty of the mean.
             self._row_noise = NoiseModel.fit(c, first.mean, first.variance + known, z - first.mean, even)
         noise = self._row_noise.variance(c, first.mean, even)
-        return Honest(rows, self._condition(smooth, z, known + noise, groups))
+        return OutOfFold(rows, self._condition(smooth, z, known + noise, groups))
 
     def _subset(self, groups: NDArray[np.int64], most: int) -> NDArray[np.int64]:
         """At most ``most`` rows: whole groups in the order of a hash, so that a subset stays while rows are added."""

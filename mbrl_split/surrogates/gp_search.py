@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates.prediction import Array
 
 START = {"amplitude": 1.0, "trend": 0.1, "scale": 1.5, "noise": 0.1}
@@ -119,13 +119,13 @@ def by_botorch(c: Array, z: Array, known: Array, *, seed: int) -> Array:
         seed: Of the new starts that BoTorch makes when a search fails.
 
     Raises:
-        BadInput: BoTorch is not installed.
+        InvalidInputError: BoTorch is not installed.
     """
     try:
         from botorch.fit import fit_gpytorch_mll
         from botorch.models import SingleTaskGP
     except ImportError:
-        raise BadInput("library='botorch' needs BoTorch: pip install 'mbrl-split[botorch]'") from None
+        raise InvalidInputError("library='botorch' needs BoTorch: pip install 'mbrl-split[botorch]'") from None
     from gpytorch.constraints import GreaterThan
     from gpytorch.kernels import MaternKernel, PolynomialKernel, ScaleKernel
     from gpytorch.likelihoods import FixedNoiseGaussianLikelihood

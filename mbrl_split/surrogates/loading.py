@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mbrl_split.errors import Refused
+from mbrl_split.errors import UnsupportedError
 from mbrl_split.surrogates import storage
 from mbrl_split.surrogates.base import Surrogate
 
@@ -24,14 +24,14 @@ def load_surrogate(path: str | PathLike[str], *, device: str = "cpu") -> Surroga
     The file only names a class; it is looked up among the subclasses that exist, never imported by that name.
 
     Raises:
-        Refused: The folder is not a saved surrogate, was changed, or names a class that does not exist here.
+        UnsupportedError: The folder is not a saved surrogate, was changed, or names a class that does not exist here.
     """
     kind = storage.read(path)[0]
     import_module("mbrl_split.surrogates")
     for cls in _subclasses(Surrogate):  # type: ignore[type-abstract]
         if cls.__name__ == kind:
             return cls.load(path, device=device)
-    raise Refused(f"{path} holds a {kind}, and no surrogate of that name is defined here")
+    raise UnsupportedError(f"{path} holds a {kind}, and no surrogate of that name is defined here")
 
 
 def _subclasses(cls: type[Surrogate]) -> list[type[Surrogate]]:
@@ -70,12 +70,12 @@ def load_wrapper(
     """Read (state, inner surrogate, arrays) of what :func:`save_wrapper` wrote.
 
     Raises:
-        Refused: As :func:`load_surrogate`.
+        UnsupportedError: As :func:`load_surrogate`.
     """
     _, state, files = storage.read(path, kind)
     folder = Path(path) / Path(state["inner"]).name
     manifest = folder / storage.MANIFEST
     if not manifest.is_file() or hashlib.sha256(manifest.read_bytes()).hexdigest() != state["inner_sha256"]:
-        raise Refused(f"{folder} is missing or not what was saved beside {path}")
+        raise UnsupportedError(f"{folder} is missing or not what was saved beside {path}")
     arrays = storage.unpack(files["wrapper.safetensors"]) if "wrapper.safetensors" in files else {}
     return state, load_surrogate(folder, device=device), arrays

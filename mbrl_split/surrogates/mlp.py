@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates import storage
 from mbrl_split.surrogates.bayesian_linear import BayesianLinear
 from mbrl_split.surrogates.network import StackedNetwork, train
 from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.rows import folds
-from mbrl_split.surrogates.warped import Honest, Latent, WarpedSurrogate
+from mbrl_split.surrogates.warped import Latent, OutOfFold, WarpedSurrogate
 
 _FOLDS = 4
 
@@ -62,7 +62,7 @@ class MLPSurrogate(WarpedSurrogate):
         device: str = "cpu",
     ) -> None:
         if not hidden or min(hidden) < 1 or min(steps, batch_size) < 1:
-            raise BadInput("hidden widths, steps and batch_size are at least 1")
+            raise InvalidInputError("hidden widths, steps and batch_size are at least 1")
         settings = {
             "hidden": [int(h) for h in hidden],
             "steps": steps,
@@ -75,7 +75,7 @@ class MLPSurrogate(WarpedSurrogate):
         self._network: StackedNetwork
         self._head: BayesianLinear
 
-    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> Honest:
+    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> OutOfFold:
         s = self._settings
         if not warm:
             self._network = self._new_network(c.shape[1])
@@ -103,7 +103,7 @@ class MLPSurrogate(WarpedSurrogate):
             if held[k].any():
                 head = BayesianLinear.fit(phi[k, ~held[k]], z[~held[k]], weights[~held[k]])
                 mean[held[k]], variance[held[k]] = head.predict(phi[k, held[k]])
-        return Honest(np.arange(len(z)), Latent(mean, variance, np.ones(len(z))))
+        return OutOfFold(np.arange(len(z)), Latent(mean, variance, np.ones(len(z))))
 
     def _latent(self, c: Array) -> Latent:
         mean, variance = self._head.predict(self._features(c)[0])

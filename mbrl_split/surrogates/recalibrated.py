@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from mbrl_split.columns import Column
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates.base import Surrogate
 from mbrl_split.surrogates.loading import load_wrapper, save_wrapper
 from mbrl_split.surrogates.prediction import Array, Prediction
@@ -46,7 +46,7 @@ class RecalibratedSurrogate(Surrogate):
 
     def __init__(self, surrogate: Surrogate, *, share: float = 0.25, prior_rows: float = 20.0, seed: int = 0) -> None:
         if not 0 < share < 1 or prior_rows <= 0:
-            raise BadInput("share lies between 0 and 1, and prior_rows is positive")
+            raise InvalidInputError("share lies between 0 and 1, and prior_rows is positive")
         self.surrogate = surrogate
         self.share, self.prior_rows, self.seed = share, prior_rows, seed
         self.columns = surrogate.columns

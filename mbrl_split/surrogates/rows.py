@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from mbrl_split.columns import Column, check_rows
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates.prediction import Array
 
 
@@ -51,16 +51,16 @@ def check_queries(X: ArrayLike, width: int | None, columns: Sequence[Column] | N
     """``X`` as finite float64 of shape (n, width).
 
     Raises:
-        BadInput: Another shape, or a value that is not finite or outside its column.
+        InvalidInputError: Another shape, or a value that is not finite or outside its column.
     """
     if columns is not None:
         return check_rows(X, columns)
     x = np.asarray(X, dtype=np.float64)
     if x.ndim != 2 or (width is not None and x.shape[1] != width) or x.shape[1] == 0:
-        raise BadInput(f"X has shape (n, {width or 'd'}), not {x.shape}")
+        raise InvalidInputError(f"X has shape (n, {width or 'd'}), not {x.shape}")
     if not np.isfinite(x).all():
         row, column = np.argwhere(~np.isfinite(x))[0]
-        raise BadInput(f"X[{row}, {column}] is {x[row, column]}; inputs are finite numbers")
+        raise InvalidInputError(f"X[{row}, {column}] is {x[row, column]}; inputs are finite numbers")
     return x
 
 
@@ -77,32 +77,32 @@ def checked_rows(
     """Rows from the arguments of ``fit``; without ``groups`` each row is its own group, from ``first_group`` on.
 
     Raises:
-        BadInput: No rows, shapes that disagree, or values that are not finite.
+        InvalidInputError: No rows, shapes that disagree, or values that are not finite.
     """
     x = check_queries(X, width, columns)
     n = len(x)
     if n == 0:
-        raise BadInput("a surrogate needs at least one row to learn from")
+        raise InvalidInputError("a surrogate needs at least one row to learn from")
     target = _column("y", y, n)
     if not np.isfinite(target).all():
         row = int(np.flatnonzero(~np.isfinite(target))[0])
-        raise BadInput(f"y[{row}] is {target[row]}; targets are finite numbers")
+        raise InvalidInputError(f"y[{row}] is {target[row]}; targets are finite numbers")
     error = np.full(n, np.nan) if std_error is None else _column("std_error", std_error, n)
     if not (np.isnan(error) | (np.isfinite(error) & (error >= 0))).all():
-        raise BadInput("std_error holds standard errors: finite and at least 0 (nan: unknown)")
+        raise InvalidInputError("std_error holds standard errors: finite and at least 0 (nan: unknown)")
     if groups is None:
         label = np.arange(first_group, first_group + n, dtype=np.float64)
     else:
         label = _column("groups", groups, n)
         if not np.array_equal(label, np.rint(label)):
-            raise BadInput("groups holds one integer label per row")
+            raise InvalidInputError("groups holds one integer label per row")
     return Rows(x, target, error, label.astype(np.int64))
 
 
 def _column(name: str, values: ArrayLike, n: int) -> Array:
     array = np.asarray(values, dtype=np.float64)
     if array.shape != (n,):
-        raise BadInput(f"{name} has shape ({n},) like the rows of X, not {array.shape}")
+        raise InvalidInputError(f"{name} has shape ({n},) like the rows of X, not {array.shape}")
     return array
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates.prediction import Array, Prediction, floored
 
 LEVELS = np.arange(0.1, 0.95, 0.1)
@@ -23,11 +23,11 @@ def score(prediction: Prediction, y: ArrayLike) -> dict[str, float]:
         deviation (smaller is sharper; compare it only at equal calibration).
 
     Raises:
-        BadInput: ``y`` has another length, is empty or not finite.
+        InvalidInputError: ``y`` has another length, is empty or not finite.
     """
     target = np.asarray(y, dtype=np.float64)
     if target.shape != prediction.mean.shape or target.size == 0 or not np.isfinite(target).all():
-        raise BadInput(f"targets to score are {prediction.mean.shape} finite numbers, not {target.shape}")
+        raise InvalidInputError(f"targets to score are {prediction.mean.shape} finite numbers, not {target.shape}")
     # The distance of a target's probability from the middle tells which central intervals hold it.
     reach = 2 * np.abs(prediction.cdf(target) - 0.5)
     found = np.array([(reach <= level).mean() for level in LEVELS])

@@ -16,7 +16,7 @@ from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as dump_tensors
 
 from mbrl_split.columns import Column
-from mbrl_split.errors import Refused
+from mbrl_split.errors import UnsupportedError
 
 MANIFEST = "surrogate.json"
 FORMAT = 1
@@ -53,7 +53,7 @@ def read(path: str | PathLike[str], kind: str | None = None) -> tuple[str, dict[
     """Read (kind, state, files) of a saved surrogate.
 
     Raises:
-        Refused: Nothing there, another kind than asked for, or contents that are not what was written.
+        UnsupportedError: Nothing there, another kind than asked for, or contents that are not what was written.
     """
     folder = Path(path)
     try:
@@ -61,21 +61,21 @@ def read(path: str | PathLike[str], kind: str | None = None) -> tuple[str, dict[
         digest = body.pop("sha256")
         intact = digest == _digest(body)
     except FileNotFoundError:
-        raise Refused(f"no saved surrogate in {folder} ({MANIFEST} is missing)") from None
+        raise UnsupportedError(f"no saved surrogate in {folder} ({MANIFEST} is missing)") from None
     except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
-        raise Refused(f"{folder / MANIFEST} is not a surrogate's manifest: {error}") from None
+        raise UnsupportedError(f"{folder / MANIFEST} is not a surrogate's manifest: {error}") from None
     if not intact:
-        raise Refused(f"{folder / MANIFEST} was changed after it was written")
+        raise UnsupportedError(f"{folder / MANIFEST} was changed after it was written")
     if body["format"] != FORMAT:
-        raise Refused(f"{folder} was written in format {body['format']}; this version reads format {FORMAT}")
+        raise UnsupportedError(f"{folder} was written in format {body['format']}; this version reads format {FORMAT}")
     if kind is not None and body["kind"] != kind:
-        raise Refused(f"{folder} holds a {body['kind']}, not a {kind}")
+        raise UnsupportedError(f"{folder} holds a {body['kind']}, not a {kind}")
     files = {}
     for name, entry in body["files"].items():
         file = folder / Path(entry["file"]).name
         content = file.read_bytes() if file.is_file() else b""
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-            raise Refused(f"{file} is missing, cut short or changed")
+            raise UnsupportedError(f"{file} is missing, cut short or changed")
         files[name] = content
     return body["kind"], body["state"], files
 

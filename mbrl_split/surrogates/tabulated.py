@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.isotonic import isotonic_regression
 
 from mbrl_split.columns import Column, check_rows
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.registry import unknown
-from mbrl_split.surrogates.base import Surrogate
+from mbrl_split.surrogates.base import MeasuredRows, Surrogate
 from mbrl_split.surrogates.loading import load_wrapper, save_wrapper
 from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.quantiles import QuantilePrediction, knots_of
@@ -144,9 +144,8 @@ class TabulatedSurrogate(Surrogate):
     ) -> None:
         counts = [grid] if isinstance(grid, int) else list(grid.values())
         if any(n < 2 for n in counts):
-            raise BadInput("a grid has at least 2 points per column")
+            raise InvalidInputError("a grid has at least 2 points per column")
         self.surrogate = surrogate
-        self.learns_from_windows = surrogate.learns_from_windows
         self.grid = grid if isinstance(grid, int) else dict(grid)
         self.increasing = tuple(increasing)
         self._table: Table | None = None
@@ -157,11 +156,11 @@ class TabulatedSurrogate(Surrogate):
         """Fill the table again (after the inner surrogate was changed from outside)."""
         columns = self.surrogate.columns
         if columns is None:
-            raise BadInput("a tabulated surrogate needs to know its grid's range: fit(..., columns=...)")
+            raise InvalidInputError("a tabulated surrogate needs to know its grid's range: fit(..., columns=...)")
         names = [c.name for c in columns]
         for name in (*self.increasing, *(self.grid if isinstance(self.grid, dict) else ())):
             if name not in names:
-                raise BadInput(unknown("column", name, names))
+                raise InvalidInputError(unknown("column", name, names))
         self._table = Table(self.surrogate, columns, [self._count(c) for c in columns], self.increasing)
         self.columns = columns
         return self
@@ -183,7 +182,7 @@ class TabulatedSurrogate(Surrogate):
         columns: Sequence[Column] | None = None,
     ) -> Self:
         if columns is None:
-            raise BadInput("a tabulated surrogate needs to know its grid's range: fit(..., columns=...)")
+            raise InvalidInputError("a tabulated surrogate needs to know its grid's range: fit(..., columns=...)")
         self.surrogate.fit(X, y, std_error=std_error, groups=groups, columns=columns)
         return self.refresh()
 
@@ -192,6 +191,17 @@ class TabulatedSurrogate(Surrogate):
     ) -> Self:
         self._filled()
         self.surrogate.update(X, y, std_error=std_error, groups=groups)
+        return self.refresh()
+
+    def fit_rows(self, rows: MeasuredRows, *, columns: Sequence[Column] | None = None) -> Self:
+        if columns is None:
+            raise InvalidInputError("a tabulated surrogate needs to know its grid's range: fit(..., columns=...)")
+        self.surrogate.fit_rows(rows, columns=columns)
+        return self.refresh()
+
+    def update_rows(self, rows: MeasuredRows) -> Self:
+        self._filled()
+        self.surrogate.update_rows(rows)
         return self.refresh()
 
     def predict(self, X: ArrayLike) -> TabulatedPrediction:
@@ -218,5 +228,7 @@ class TabulatedSurrogate(Surrogate):
 
     def _filled(self) -> Table:
         if self._table is None:
-            raise BadInput("this TabulatedSurrogate has learned nothing yet: call fit(X, y, columns=...) first")
+            raise InvalidInputError(
+                "this TabulatedSurrogate has learned nothing yet: call fit(X, y, columns=...) first"
+            )
         return self._table

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates import storage
 from mbrl_split.surrogates.base import Surrogate
 from mbrl_split.surrogates.noise import NoiseModel
@@ -39,7 +39,7 @@ class Latent:
 
 
 @dataclass(frozen=True)
-class Honest:
+class OutOfFold:
     """Predictions for training rows by models that did not see them (or their group).
 
     Attributes:
@@ -51,7 +51,7 @@ class Honest:
     latent: Latent
 
 
-def tempered(known: Array, c: Array, z: Array) -> Array:
+def shrink_variances(known: Array, c: Array, z: Array) -> Array:
     """Known noise variances (n,), halfway (geometrically) to their own trend over coordinates and targets.
 
     A standard error is itself estimated, often from eight skewed windows, and comes out small where the mean does:
@@ -85,9 +85,9 @@ class WarpedSurrogate(Surrogate):
 
     def __init__(self, *, warp: Literal["auto", "none"], seed: int, settings: Mapping[str, Any]) -> None:
         if warp not in ("auto", "none"):
-            raise BadInput(f"warp is 'auto' or 'none', not {warp!r}")
+            raise InvalidInputError(f"warp is 'auto' or 'none', not {warp!r}")
         if int(seed) != seed or seed < 0:
-            raise BadInput(f"seed is a non-negative integer, not {seed!r}")
+            raise InvalidInputError(f"seed is a non-negative integer, not {seed!r}")
         self._settings = {**settings, "warp": warp, "seed": int(seed)}
         self.seed = int(seed)
         self._rows: Rows | None = None
@@ -99,7 +99,7 @@ class WarpedSurrogate(Surrogate):
     # What a subclass provides
 
     @abstractmethod
-    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> Honest:
+    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> OutOfFold:
         """Learn latent targets ``z`` (n,) at coordinates ``c`` (n, d); ``known`` (n,) are known noise variances.
         ``warm``: rows were added to an earlier fit, hyper-parameters stay."""
 
@@ -156,7 +156,7 @@ class WarpedSurrogate(Surrogate):
 
     def _learn_rows(self, rows: Rows, *, warm: bool) -> Self:
         c, z = self._scaler(rows.x), self._warp.to_latent(rows.y)
-        known = tempered((rows.std_error * self._warp.slope(rows.y)) ** 2, c, z)
+        known = shrink_variances((rows.std_error * self._warp.slope(rows.y)) ** 2, c, z)
         honest = self._learn(c, z, known, rows.groups, warm=warm)
         p, residuals = honest.latent, z[honest.rows] - honest.latent.mean
         self._noise = NoiseModel.fit(c[honest.rows], p.mean, p.variance, residuals, p.noise)
@@ -191,7 +191,9 @@ class WarpedSurrogate(Surrogate):
             try:
                 json.dumps(value)
             except TypeError:
-                raise BadInput(f"{name} = {value!r} is not plain data, so this surrogate cannot be saved") from None
+                raise InvalidInputError(
+                    f"{name} = {value!r} is not plain data, so this surrogate cannot be saved"
+                ) from None
         return dict(self._settings)
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -232,5 +234,5 @@ class WarpedSurrogate(Surrogate):
 
     def _fitted(self) -> Rows:
         if self._rows is None:
-            raise BadInput(f"this {type(self).__name__} has learned nothing yet: call fit(X, y) first")
+            raise InvalidInputError(f"this {type(self).__name__} has learned nothing yet: call fit(X, y) first")
         return self._rows

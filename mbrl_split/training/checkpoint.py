@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 FORMAT = 1
 
@@ -22,7 +22,7 @@ class Checkpoints:
         folder: Made if it is not there.
 
     Raises:
-        BadInput: The folder cannot be written.
+        InvalidInputError: The folder cannot be written.
     """
 
     def __init__(self, folder: str | PathLike[str] | None) -> None:
@@ -31,7 +31,7 @@ class Checkpoints:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise BadInput(f"cannot write checkpoints to {self.folder}: {error.strerror}") from None
+                raise InvalidInputError(f"cannot write checkpoints to {self.folder}: {error.strerror}") from None
 
     def latest(self) -> Path | None:
         """The folder of the newest complete checkpoint."""
@@ -75,14 +75,14 @@ class Checkpoints:
         """The plain data of a checkpoint.
 
         Raises:
-            BadInput: It cannot be read, or is of another format.
+            InvalidInputError: It cannot be read, or is of another format.
         """
         try:
             state: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise BadInput(f"{folder} holds no readable checkpoint ({error})") from None
+            raise InvalidInputError(f"{folder} holds no readable checkpoint ({error})") from None
         if state.get("format") != FORMAT:
-            raise BadInput(f"{folder} is a checkpoint of format {state.get('format')}, not {FORMAT}")
+            raise InvalidInputError(f"{folder} is a checkpoint of format {state.get('format')}, not {FORMAT}")
         return state
 
 

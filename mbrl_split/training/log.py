@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 
 class Logger(Protocol):
@@ -58,7 +58,7 @@ class RunLogger:
         tensorboard: False writes JSON lines only.
 
     Raises:
-        BadInput: The folder cannot be written.
+        InvalidInputError: The folder cannot be written.
 
     Example:
         >>> import pathlib, tempfile
@@ -77,7 +77,7 @@ class RunLogger:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = (self.folder / "metrics.jsonl").open("ab")
         except OSError as error:
-            raise BadInput(f"cannot write the log to {self.folder}: {error.strerror}") from None
+            raise InvalidInputError(f"cannot write the log to {self.folder}: {error.strerror}") from None
         self._tensorboard = tensorboard
         self._writer: Any = None
 

@@ -13,12 +13,12 @@ from mbrl_split.refresh import Fidelity
 Array = NDArray[np.float64]
 
 
-def affordable(ledger: Ledger, X: Array, seeds: NDArray[np.int64], fidelity: Fidelity) -> int:
-    """The most rows, from the first on, whose next part the ledger can still pay for, clean references included."""
+def n_affordable(ledger: Ledger, X: Array, seeds: NDArray[np.int64], fidelity: Fidelity) -> int:
+    """The most rows, from the first on, whose next part the ledger can still pay for, shared references included."""
     low, high = 0, len(X)
     while low < high:
         n = (low + high + 1) // 2
-        charge = ledger.charge_of(X[:n], seeds=seeds[:n], tokens=fidelity.tokens, draws=fidelity.draws)
+        charge = ledger.charge_of(X[:n], seeds=seeds[:n], size=fidelity.size)
         # The same hair that the ledger forgives.
         low, high = (n, high) if charge <= ledger.remaining * (1 + 1e-12) else (low, n - 1)
     return low
@@ -46,12 +46,12 @@ def measure_parts(
         undecided: Rows (k, d) → which of them deserve another part, (k,).
         purpose: For the ledger.
     """
-    for part in range(fidelity.parts):
+    for part in range(fidelity.sequential_parts):
         if part:
             X = X[undecided(X)]
         seeds = rng.integers(0, 2**31, len(X))
-        n = affordable(ledger, X, seeds, fidelity)
+        n = n_affordable(ledger, X, seeds, fidelity)
         if n == 0:
             return
         X = X[:n]
-        yield X, ledger.measure(X, seeds=seeds[:n], tokens=fidelity.tokens, draws=fidelity.draws, purpose=purpose)
+        yield X, ledger.measure(X, seeds=seeds[:n], size=fidelity.size, purpose=purpose)

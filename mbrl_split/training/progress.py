@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 
 class Report(Protocol):
-    """Told at every chunk's border how many steps are done, and what to say beside it."""
+    """Told at every segment's border how many steps are done, and what to say beside it."""
 
     def __call__(self, step: int, note: str) -> None: ...
 

@@ -12,30 +12,29 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.agents import Agent
-from mbrl_split.agents.vector import seen_through
 from mbrl_split.columns import check_rows
 from mbrl_split.envs import SurrogateSource
-from mbrl_split.errors import BadInput, BudgetExhausted
+from mbrl_split.errors import BudgetExhaustedError, InvalidInputError
+from mbrl_split.interaction.stream import unwrap_transparent
 from mbrl_split.oracles import Ledger, Measurement
 from mbrl_split.refresh import (
     Acquisition,
     Fidelity,
-    Objective,
     RefreshSchedule,
     RefreshState,
-    clarity,
+    RewardFunction,
     design_pool,
+    probability_best,
     random_design,
     sobol_design,
 )
 from mbrl_split.surrogates import Surrogate
 from mbrl_split.training.checkpoint import Checkpoints
-from mbrl_split.training.chunk import Snapshot, costly, learn_chunk, take_hold
-from mbrl_split.training.lesson import lesson
+from mbrl_split.training.follower import Follower
 from mbrl_split.training.log import Logger, NullLogger
 from mbrl_split.training.measuring import measure_parts
-from mbrl_split.training.objective import objective_of
 from mbrl_split.training.progress import progress
+from mbrl_split.training.segment import Snapshot, costly, learn_segment, restore_env
 from mbrl_split.training.visited import Visited
 
 Array = NDArray[np.float64]
@@ -44,26 +43,26 @@ PURPOSES = ("initial", "refresh", "audit")
 """What the loop pays for. The surrogate learns from these rows of the ledger and from nothing else."""
 
 # One generator per consumer: drawing more in one place moves nothing in another.
-CONSUMERS = ("design", "pool", "select", "measure", "audit", "gain", "clarity")
+CONSUMERS = ("design", "pool", "select", "measure", "audit", "value_of_information", "probability_best")
 
-_GAIN_CONTEXTS, _GAIN_DRAWS = 64, 64
+_VOI_CONTEXTS, _VOI_DRAWS = 64, 64
 
 
 class ModelBasedTrainer:
     """Trains an agent on a surrogate of the costly number, and refreshes the surrogate with truth.
 
     1. The initial design is measured, and the surrogate fitted to it.
-    2. The agent learns a chunk of steps in the environment, with the surrogate as its source.
+    2. The agent learns a segment of steps in the environment, with the surrogate as its source.
     3. The schedule is asked. If it says "pay", the acquisition picks rows from a pool (fresh contexts × every action,
        or what the agent visited), the ledger measures them, the surrogate learns, the agent is told; back to 2.
 
     When the budget is spent, paying ends and training goes on. Nothing reads a clock. A run with a ``checkpoint_dir``
-    can be killed at any moment; the next ``run`` goes on from the last chunk's end and gives, bit for bit, what an
+    can be killed at any moment; the next ``run`` goes on from the last segment's end and gives, bit for bit, what an
     uninterrupted run gives.
 
     Args:
         env: A costly environment (its source is set here).
-        agent: Learns in it.
+        agent: Learns in it, or follows the surrogate.
         surrogate: Learns the costly number; wrap it in a ``TabulatedSurrogate`` where single predictions are slow.
         schedule: When to pay.
         acquisition: For which rows.
@@ -75,25 +74,26 @@ class ModelBasedTrainer:
         seed: Everything random in the loop follows from it; the agent and the surrogate have seeds of their own.
         source_mode: What the agent learns from: the surrogate's mean, a pessimistic bound, or posterior draws.
         kappa: Width of the pessimistic bound, in epistemic standard deviations.
-        chunk_steps: Steps between two questions to the schedule; default a fiftieth of all. An agent stops at the
-            first update past this, so its rollout is the least chunk.
+        segment_steps: Steps between two questions to the schedule; default a fiftieth of all. An agent stops at the
+            first update past this, so its rollout is the least segment.
         memory: The surrogate learns from the latest so many rows alone, anew at every refresh; None: from all.
-        on_step: Told the step before each chunk and before truth is paid for: a simulated world that drifts may change.
+        on_step: Told the step before each segment and before truth is paid for: a simulated world that drifts may change.
         pool_contexts: Fresh contexts in the acquisition's pool.
         visited: Queries remembered as recently visited.
-        objective: How the number becomes a reward, for acquisitions and schedules that look at rewards; taken from the
-            environment where it is a layer split.
+        reward_function: How the number becomes a reward, for acquisitions and schedules that look at rewards; taken from the
+            environment where that has a ``reward_function()``.
         logger: Where to tell what happens, for instance ``RunLogger(folder)``.
         checkpoint_dir: Where the newest checkpoint lives; None keeps none.
         show_progress: A bar on a terminal, plain lines elsewhere.
 
     Raises:
-        BadInput: A size is not positive, the environment has no costly source, or an objective is needed and unknown.
+        InvalidInputError: A size is not positive, the environment has no costly source, or an reward_function is needed and unknown.
 
     Example:
-        >>> from mbrl_split import scenario
+        >>> from mbrl_split.layer_split import scenario
         >>> from mbrl_split.agents import PPO
-        >>> from mbrl_split.envs import LLMSplitVector, OracleSource
+        >>> from mbrl_split.layer_split import LLMSplitVector
+        >>> from mbrl_split.envs import OracleSource
         >>> from mbrl_split.oracles import FunctionOracle, Ledger
         >>> from mbrl_split.refresh import FixedInterval, RandomAcquisition
         >>> from mbrl_split.surrogates import MLPSurrogate, TabulatedSurrogate
@@ -105,7 +105,7 @@ class ModelBasedTrainer:
         >>> surrogate = TabulatedSurrogate(MLPSurrogate(steps=100), 9)
         >>> trainer = ModelBasedTrainer(
         ...     env, agent, surrogate, FixedInterval(256, n=8), RandomAcquisition(), ledger, total_steps=512,
-        ...     initial_design=24, chunk_steps=128,
+        ...     initial_design=24, segment_steps=128,
         ... )
         >>> agent = trainer.run()
         >>> ledger.spent
@@ -115,7 +115,7 @@ class ModelBasedTrainer:
     def __init__(
         self,
         env: Any,
-        agent: Agent,
+        agent: Agent | Follower,
         surrogate: Surrogate,
         schedule: RefreshSchedule,
         acquisition: Acquisition,
@@ -128,12 +128,12 @@ class ModelBasedTrainer:
         seed: int = 0,
         source_mode: Literal["mean", "lcb", "sample"] = "mean",
         kappa: float = 1.0,
-        chunk_steps: int | None = None,
+        segment_steps: int | None = None,
         memory: int | None = None,
         on_step: Callable[[int], None] | None = None,
         pool_contexts: int = 256,
         visited: int = 4096,
-        objective: Objective | None = None,
+        reward_function: RewardFunction | None = None,
         logger: Logger | None = None,
         checkpoint_dir: str | PathLike[str] | None = None,
         show_progress: bool = False,
@@ -141,18 +141,22 @@ class ModelBasedTrainer:
         sizes = {"total_steps": total_steps, "pool_contexts": pool_contexts, "visited": visited, "memory": memory}
         for name, value in sizes.items():
             if value is not None and value < 1:
-                raise BadInput(f"{name} is at least 1, not {value}")
+                raise InvalidInputError(f"{name} is at least 1, not {value}")
         if design not in ("sobol", "random"):
-            raise BadInput(f"design is 'sobol' or 'random', not {design!r}")
+            raise InvalidInputError(f"design is 'sobol' or 'random', not {design!r}")
         self.env, self.agent, self.surrogate, self.ledger = env, agent, surrogate, ledger
         self.columns = costly(env).columns
         self.schedule = schedule
-        self.objective = objective or objective_of(env)
-        self.acquisition = acquisition if self.objective is None else acquisition.bind(self.objective)
+        self.reward_function = reward_function or _reward_function_of(env)
+        self.acquisition = acquisition if self.reward_function is None else acquisition.bind(self.reward_function)
         self.fidelity = fidelity or Fidelity()
-        if self.fidelity.parts > 1 and self.objective is None:
-            raise BadInput("a measurement in parts needs to know the reward: pass objective=Objective(...)")
-        self.total_steps, self.chunk_steps = total_steps, chunk_steps or max(1, total_steps // 50)
+        if self.fidelity.sequential_parts > 1 and self.reward_function is None:
+            raise InvalidInputError(
+                "a measurement in parts needs to know the reward: pass reward_function=RewardFunction(...)"
+            )
+        if checkpoint_dir is not None and not isinstance(agent, Agent):
+            raise InvalidInputError("a follower keeps no checkpoints: it is its surrogate")
+        self.total_steps, self.segment_steps = total_steps, segment_steps or max(1, total_steps // 50)
         self.initial_design, self.design, self.pool_contexts = initial_design, design, pool_contexts
         self.source = SurrogateSource(surrogate, self.columns, source_mode, kappa)
         self.visited = Visited(self.source, visited)
@@ -170,7 +174,7 @@ class ModelBasedTrainer:
         self.residuals: list[float] = []
         self._settings = {
             "total_steps": total_steps,
-            "chunk_steps": self.chunk_steps,
+            "segment_steps": self.segment_steps,
             "seed": seed,
             "source_mode": source_mode,
             "kappa": kappa,
@@ -182,30 +186,30 @@ class ModelBasedTrainer:
 
     # ---- the loop -----------------------------------------------------------------------------------------------
 
-    def run(self, *, resume: bool = True) -> Agent:
+    def run(self, *, resume: bool = True) -> Agent | Follower:
         """Train to the end (from the newest checkpoint, or where the last call stopped) and return the agent."""
         with progress(self.total_steps, self.show_progress) as report:
-            for now in self.chunks(resume=resume):
+            for now in self.segments(resume=resume):
                 report(now.step, f"{now.true_evaluations:g} true evaluations, surrogate {now.source_version}")
         return self.agent
 
-    def chunks(self, *, resume: bool = True) -> Iterator[Snapshot]:
-        """Train chunk by chunk; look at the agent and the surrogate between two of them.
+    def segments(self, *, resume: bool = True) -> Iterator[Snapshot]:
+        """Train segment by segment; look at the agent and the surrogate between two of them.
 
         Raises:
-            BudgetExhausted: The budget does not allow a single row to begin with.
+            BudgetExhaustedError: The budget does not allow a single row to begin with.
         """
         costly(self.env).set_source(self.visited)
         if not (resume and self._restore()) and self.learnt == 0:
             self._begin()
-        relabel = getattr(seen_through(self.env), "relabel", None)
+        relabel = getattr(unwrap_transparent(self.env), "relabel", None)
         if relabel is not None and hasattr(self.agent, "relabel"):
             # Past the memory of what was visited: a replayed transition is no new visit.
             self.agent.relabel = partial(relabel, source=self.source)
         while self.step < self.total_steps:
             self._tell_world()
-            border = self.step + self.chunk_steps
-            self.step = learn_chunk(
+            border = self.step + self.segment_steps
+            self.step = learn_segment(
                 self.agent, self.env, self.step, border, self.total_steps, self.logger, source="surrogate"
             )
             behind_agent = self.ledger.spent, self.ledger.seconds
@@ -226,9 +230,11 @@ class ModelBasedTrainer:
         else:
             X = check_rows(self.initial_design, self.columns)
         if len(X) == 0:
-            raise BadInput("a surrogate begins with at least one measured row: initial_design is 0")
+            raise InvalidInputError("a surrogate begins with at least one measured row: initial_design is 0")
         if self._pay(X, "initial") is None:
-            raise BudgetExhausted(f"the budget of {self.ledger.budget:g} true evaluations allows no row to begin with")
+            raise BudgetExhaustedError(
+                f"the budget of {self.ledger.budget:g} true evaluations allows no row to begin with"
+            )
         self._learn(refit=True)
         # The agent may come with the rewards of another source, whose version may be the same number: 0 clears them.
         self.agent.on_source_changed(0)
@@ -248,7 +254,7 @@ class ModelBasedTrainer:
             if decision.forget:
                 self.forgotten = len(self.ledger.rows(PURPOSES))
             pool = self._pool()
-            n = self.fidelity.rows(decision.n, self.ledger.oracle.tokens_per_evaluation)
+            n = self.fidelity.rows(decision.n, self.ledger.oracle.evaluation_size)
             picked = self.acquisition.select(pool, self.surrogate, n, self.rng["select"])
             if self._pay(pool[picked], "refresh") is None:
                 self.logger.log("refresh", self.step, rows=0, reason="the budget allows no further row")
@@ -284,7 +290,7 @@ class ModelBasedTrainer:
         if purpose == "audit":  # the schedule's thresholds are in standard deviations of the declared size
             fidelity = Fidelity()
         elif self.learnt == 0:  # nobody knows yet what is clear
-            fidelity = replace(fidelity, parts=1)
+            fidelity = replace(fidelity, sequential_parts=1)
         found: list[Measurement] = []
         parts = measure_parts(self.ledger, X, self.rng["measure"], fidelity, self._undecided, purpose=purpose)
         for rows, measured in parts:
@@ -296,9 +302,12 @@ class ModelBasedTrainer:
 
     def _undecided(self, X: Array) -> NDArray[np.bool_]:
         """Which rows deserve another part, after what was measured is learnt."""
-        assert self.objective is not None
+        assert self.reward_function is not None
         self._learn(refit=False)
-        return clarity(X, self.surrogate, self.objective, self.rng["clarity"]) < self.fidelity.confidence
+        return (
+            probability_best(X, self.surrogate, self.reward_function, self.rng["probability_best"])
+            < self.fidelity.confidence
+        )
 
     def _learn(self, *, refit: bool) -> None:
         """Teach the surrogate what was paid for and is not forgotten: from scratch, or the rows that are new to it."""
@@ -307,9 +316,9 @@ class ModelBasedTrainer:
         oldest = self.forgotten if self.memory is None else max(self.forgotten, len(rows) - self.memory)
         # What was learnt cannot be taken out again: where rows are dropped, the rest is learnt anew.
         if refit or self.memory is not None or self.learnt <= self.forgotten:
-            self.surrogate.fit(**lesson(self.surrogate, rows.take(order >= oldest)), columns=self.columns)
+            self.surrogate.fit_rows(rows.take(order >= oldest), columns=self.columns)
         elif len(rows) > self.learnt:
-            self.surrogate.update(**lesson(self.surrogate, rows.take(order >= self.learnt)))
+            self.surrogate.update_rows(rows.take(order >= self.learnt))
         self.learnt = len(rows)
         self.source.replace(self.surrogate)
 
@@ -326,11 +335,11 @@ class ModelBasedTrainer:
             }
             if predicted is not None:
                 fields |= {"predicted": float(predicted.mean[i]), "predicted_std": float(predicted.std[i])}
-            if self.objective is not None:
+            if self.reward_function is not None:
                 row = X[i : i + 1]
-                fields["true_reward"] = float(self.objective.reward(found.mean[i : i + 1], row)[0])
+                fields["true_reward"] = float(self.reward_function.reward(found.mean[i : i + 1], row)[0])
                 if predicted is not None:
-                    fields["surrogate_reward"] = float(self.objective.reward(predicted.mean[i : i + 1], row)[0])
+                    fields["surrogate_reward"] = float(self.reward_function.reward(predicted.mean[i : i + 1], row)[0])
             self.logger.log("truth", self.step, **fields)
 
     # ---- what schedule and acquisition look at --------------------------------------------------------------------
@@ -339,7 +348,7 @@ class ModelBasedTrainer:
         where = self.acquisition.where
         parts = []
         if where in ("design", "both"):
-            parts.append(design_pool(self.columns, self.pool_contexts, self.rng["pool"]))
+            parts.append(design_pool(self.columns, self.pool_contexts, self.rng["pool"], self._action))
         if where in ("visited", "both"):
             parts.append(self.visited.queries)
         return np.concatenate(parts)
@@ -357,20 +366,25 @@ class ModelBasedTrainer:
             epistemic=self._epistemic() if "epistemic" in looks_at else float("nan"),
             residuals=tuple(self.residuals),
             steps_since_audit=self.step - self.last_audit,
-            gain=self._gain() if "gain" in looks_at else float("nan"),
-            row_price=self.fidelity.price(self.ledger.oracle.tokens_per_evaluation),
+            value_of_information=self._value_of_information() if "value_of_information" in looks_at else float("nan"),
+            row_price=self.fidelity.price(self.ledger.oracle.evaluation_size),
         )
+
+    @property
+    def _action(self) -> int:
+        """The column that the agent chooses."""
+        return 0 if self.reward_function is None else self.reward_function.action
 
     def _epistemic(self) -> float:
         return float(self.surrogate.predict(self.visited.queries).std_epistemic.mean())
 
-    def _gain(self) -> float:
+    def _value_of_information(self) -> float:
         """Expected value of perfect information per step: E[max over actions] − max over actions of E, by draws."""
-        if self.objective is None:
-            raise BadInput("this schedule needs to know the reward: pass objective=Objective(...)")
-        X = design_pool(self.columns, _GAIN_CONTEXTS, self.rng["gain"])
-        draws = self.objective.reward(self.surrogate.sample(X, _GAIN_DRAWS, self.rng["gain"]), X)
-        labels = self.objective.contexts(X)
+        if self.reward_function is None:
+            raise InvalidInputError("this schedule needs to know the reward: pass reward_function=RewardFunction(...)")
+        X = design_pool(self.columns, _VOI_CONTEXTS, self.rng["value_of_information"], self._action)
+        draws = self.reward_function.reward(self.surrogate.sample(X, _VOI_DRAWS, self.rng["value_of_information"]), X)
+        labels = self.reward_function.contexts(X)
         by_context = draws[:, np.argsort(labels, kind="stable")].reshape(len(draws), labels.max() + 1, -1)
         return float(by_context.max(axis=2).mean() - by_context.mean(axis=0).max(axis=1).mean())
 
@@ -396,6 +410,7 @@ class ModelBasedTrainer:
         }
 
         def write_parts(folder: Any) -> None:
+            assert isinstance(self.agent, Agent)
             self.agent.save(folder / "agent")
             self.surrogate.save(folder / "surrogate")
 
@@ -405,7 +420,7 @@ class ModelBasedTrainer:
         """Go back to the newest checkpoint, if there is one; the agent saves the environment's state with its own.
 
         Raises:
-            BadInput: The checkpoint is of a run with other settings.
+            InvalidInputError: The checkpoint is of a run with other settings.
         """
         folder = self.checkpoints.latest()
         if folder is None:
@@ -413,7 +428,10 @@ class ModelBasedTrainer:
         state = self.checkpoints.read(folder)
         for name, value in self._settings.items():
             if state["settings"].get(name) != value:
-                raise BadInput(f"{folder} is of another run: {name} was {state['settings'].get(name)}, is {value}")
+                raise InvalidInputError(
+                    f"{folder} is of another run: {name} was {state['settings'].get(name)}, is {value}"
+                )
+        assert isinstance(self.agent, Agent)
         shared = getattr(self.agent, "surrogate", None) is self.surrogate  # by a SurrogateBandit, for instance
         self.agent = self.agent.reload(folder / "agent")
         self.surrogate = type(self.surrogate).load(folder / "surrogate")
@@ -421,7 +439,7 @@ class ModelBasedTrainer:
             self.agent.surrogate = self.surrogate  # type: ignore[attr-defined]
         self.source.replace(self.surrogate)
         self.source.version = state["version"]
-        take_hold(self.agent, self.env)
+        restore_env(self.agent, self.env)
         for name in ("step", "refreshes", "last_refresh", "last_audit", "learnt", "forgotten"):
             setattr(self, name, state[name])
         self.residuals = list(state["residuals"])
@@ -431,3 +449,10 @@ class ModelBasedTrainer:
         self.ledger.load_state_dict(state["ledger"])
         self.logger.rewind(state["log"], self.step)
         return True
+
+
+def _reward_function_of(env: Any) -> RewardFunction | None:
+    """What an environment says of its own reward; None where its user supplies it."""
+    make = getattr(getattr(env, "unwrapped", env), "reward_function", None)
+    found: RewardFunction | None = None if make is None else make()
+    return found

@@ -8,12 +8,12 @@ from typing import Any
 
 from mbrl_split.agents import Agent
 from mbrl_split.envs import OracleSource
-from mbrl_split.errors import BadInput, BudgetExhausted
+from mbrl_split.errors import BudgetExhaustedError, InvalidInputError
 from mbrl_split.oracles import Ledger
 from mbrl_split.training.checkpoint import Checkpoints
-from mbrl_split.training.chunk import Snapshot, costly, learn_chunk, take_hold
 from mbrl_split.training.log import Logger, NullLogger
 from mbrl_split.training.progress import progress
+from mbrl_split.training.segment import Snapshot, costly, learn_segment, restore_env
 
 
 class TruthTrainer:
@@ -23,19 +23,20 @@ class TruthTrainer:
     differs.
 
     Args:
-        env: A costly environment; its source is set here.
+        env: A costly environment, whose source is set here; or a ``Metered`` one, whose truth is a real step.
         agent: Learns in it.
         ledger: Pays.
         total_steps: Environment steps, summed over sub-environments.
-        chunk_steps: Steps between two snapshots (and checkpoints); default a fiftieth of all.
+        segment_steps: Steps between two snapshots (and checkpoints); default a fiftieth of all.
         logger: Where to tell what happens.
         checkpoint_dir: Where the newest checkpoint lives; None keeps none.
         show_progress: A bar on a terminal, plain lines elsewhere.
 
     Example:
-        >>> from mbrl_split import scenario
+        >>> from mbrl_split.layer_split import scenario
         >>> from mbrl_split.agents import PPO
-        >>> from mbrl_split.envs import LLMSplitVector, OracleSource
+        >>> from mbrl_split.layer_split import LLMSplitVector
+        >>> from mbrl_split.envs import OracleSource
         >>> from mbrl_split.oracles import FunctionOracle, Ledger
         >>> from mbrl_split.training import TruthTrainer
         >>> damage = FunctionOracle(lambda X: X[:, 1] / X[:, 0], scenario("equalised").columns(n_layers=12))
@@ -54,15 +55,15 @@ class TruthTrainer:
         ledger: Ledger,
         *,
         total_steps: int,
-        chunk_steps: int | None = None,
+        segment_steps: int | None = None,
         logger: Logger | None = None,
         checkpoint_dir: str | PathLike[str] | None = None,
         show_progress: bool = False,
     ) -> None:
         if total_steps < 1:
-            raise BadInput(f"total_steps is at least 1, not {total_steps}")
+            raise InvalidInputError(f"total_steps is at least 1, not {total_steps}")
         self.env, self.agent, self.ledger = env, agent, ledger
-        self.total_steps, self.chunk_steps = total_steps, chunk_steps or max(1, total_steps // 50)
+        self.total_steps, self.segment_steps = total_steps, segment_steps or max(1, total_steps // 50)
         self.logger: Logger = logger or NullLogger()
         self.checkpoints = Checkpoints(checkpoint_dir)
         self.show_progress = show_progress
@@ -77,24 +78,25 @@ class TruthTrainer:
     def run(self, *, resume: bool = True) -> Agent:
         """Train to the end (from the newest checkpoint, or where the last call stopped) and return the agent."""
         with progress(self.total_steps, self.show_progress) as report:
-            for now in self.chunks(resume=resume):
+            for now in self.segments(resume=resume):
                 report(now.step, f"{now.true_evaluations:g} true evaluations")
         return self.agent
 
-    def chunks(self, *, resume: bool = True) -> Iterator[Snapshot]:
-        """Train chunk by chunk; look at the agent between two of them."""
-        costly(self.env).set_source(OracleSource(self.ledger))
+    def segments(self, *, resume: bool = True) -> Iterator[Snapshot]:
+        """Train segment by segment; look at the agent between two of them."""
+        if self.ledger.oracle.columns:  # else the truth is a real step, which the environment charges itself
+            costly(self.env).set_source(OracleSource(self.ledger))
         if not (resume and self._restore()) and self.step == 0 and not self.finished:
             self.logger.rewind(0, 0)
             self.agent.on_source_changed(0)  # it may come with the rewards of another source
         while not self.finished:
             self._left = -1.0
-            border, before = self.step + self.chunk_steps, getattr(self.agent, "num_steps", 0)
+            border, before = self.step + self.segment_steps, getattr(self.agent, "num_steps", 0)
             try:
-                self.step = learn_chunk(
+                self.step = learn_segment(
                     self.agent, self.env, self.step, border, self.total_steps, self.logger, source="true"
                 )
-            except BudgetExhausted as error:
+            except BudgetExhaustedError as error:
                 # The step was not taken; whatever was collected since the last update is not learnt from.
                 taken = getattr(self.agent, "num_steps", 0) - before  # an agent may come with steps of its own
                 self.step = min(self.step + taken, self.total_steps)
@@ -122,9 +124,9 @@ class TruthTrainer:
             return False
         state = self.checkpoints.read(folder)
         if state["total_steps"] != self.total_steps:
-            raise BadInput(f"{folder} is of a run of {state['total_steps']} steps, not {self.total_steps}")
+            raise InvalidInputError(f"{folder} is of a run of {state['total_steps']} steps, not {self.total_steps}")
         self.agent = self.agent.reload(folder / "agent")
-        take_hold(self.agent, self.env)
+        restore_env(self.agent, self.env)
         self.ledger.load_state_dict(state["ledger"])
         self.step, self._left = state["step"], state.get("left", -1.0)
         self.logger.rewind(state["log"], self.step)

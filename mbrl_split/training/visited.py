@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mbrl_split.envs import Source
+from mbrl_split.interaction import Source
 
 
 class Visited:

@@ -1,4 +1,4 @@
-"""The contract between a study and whatever runs one configuration: the study knows no model, no table, no agent."""
+"""The contract between a study and whatever runs one configuration: the study knows no problem and no agent."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ class Instance:
     """Where a configuration is tried.
 
     Attributes:
-        scenario: The scenario's name.
-        model: The language model's name.
+        problem: The problem's label.
         seed: The replication's seed: the search, the confirmation and suites use seeds of their own.
         held_out: Judge on contexts that the search never judged on.
     """
 
-    scenario: str
-    model: str
+    problem: str
     seed: int
     held_out: bool = False
 
@@ -32,7 +30,8 @@ class Outcome:
 
     Attributes:
         regret: Of the final policy; in units of the headroom, or of the reward where the headroom is not significant.
-        unit: ``"headroom"`` or ``"reward"``.
+            Where no optimum is known, minus the policy's value.
+        unit: ``"headroom"``, ``"reward"`` or ``"value"``.
         true_evaluations: Charged by the run's ledger.
         oracle_seconds: Recorded seconds of that truth. For reports only.
     """

@@ -12,15 +12,15 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.evaluation.posed import Posed, labelled, layer_splits
 from mbrl_split.refresh import Fidelity
 from mbrl_split.registry import ACQUISITIONS, AGENTS, SCHEDULES, SURROGATES, Registry, unknown
-from mbrl_split.scenarios import scenario
 
 _STRICT = ConfigDict(extra="forbid")
 
 LOOKED_UP = ("argmax", "planner")
-"""Agents that are not trained: instead of a schedule they have ``trainer.rounds``."""
+"""Agents that are not trained: instead of a schedule they have ``trainer.refresh_batches``."""
 
 Objective = Literal["regret", "evaluations"]
 
@@ -69,7 +69,7 @@ class Space:
         source: Surrogates.
         schedule: When to pay; agents that are trained only.
         acquisition: For which rows.
-        trainer: Settings of the loop: ``initial_design``, ``rounds``, ``chunk_steps``, …
+        trainer: Settings of the loop: ``initial_design``, ``rounds``, ``segment_steps``, …
         fidelity: How much truth a row gets: fields of :class:`~mbrl_split.refresh.Fidelity`.
         budget: True evaluations at most.
         env_steps: Environment steps of a learning agent.
@@ -80,7 +80,7 @@ class Space:
         ...     agent={"argmax": None},
         ...     source={"gp": None, "mlp": {"learning_rate": Range(1e-4, 1e-2, log=True)}},
         ...     acquisition={"random": None, "top-two": None},
-        ...     trainer={"rounds": Range(2, 10)},
+        ...     trainer={"refresh_batches": Range(2, 10)},
         ... )
         >>> sorted(space.parts)
         ['acquisition', 'agent', 'source']
@@ -124,9 +124,10 @@ class TuneData:
     Attributes:
         name: Also the study's name.
         title: One line.
-        scenarios: Each with each model is a problem; a trial runs on all of them.
-        models: Names of models.
         space: What is searched.
+        problems: What is posed, as in a suite; a trial runs on all of them.
+        scenarios: With ``models``, shorthand for layer splits, one for each pair.
+        models: Names of models.
         objectives: ``[regret, evaluations]`` searches the Pareto front, ``[regret]`` the best.
         max_evaluations: With one objective: a constraint on the true evaluations a run pays.
         prune: With one objective: stop a trial early once it is worse than the best one on the same seeds (Wilcoxon's
@@ -143,16 +144,17 @@ class TuneData:
     Example:
         >>> from mbrl_split.tuning import Space, TuneData
         >>> space = Space(agent={"argmax": None}, source={"gp": None, "mlp": None})
-        >>> task = TuneData("first", "Which surrogate", ["equalised"], ["tiny-llama"], space, trials=10)
-        >>> task.problems
-        [('equalised', 'tiny-llama')]
+        >>> task = TuneData("first", "Which surrogate", space, scenarios=["equalised"], models=["tiny-llama"], trials=10)
+        >>> [posed.label for posed in task.posed]
+        ['equalised/tiny-llama']
     """
 
     name: str
     title: str
-    scenarios: list[str]
-    models: list[str]
     space: Space
+    problems: list[str | Posed] = field(default_factory=list)
+    scenarios: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
     objectives: list[Objective] = field(default_factory=lambda: ["regret", "evaluations"])
     max_evaluations: float | None = None
     prune: bool = True
@@ -160,15 +162,16 @@ class TuneData:
     startup: int = 10
     seeds: int = 3
     seed: int = 0
-    truth: Literal["table", "live"] = "table"
+    truth: str = "table"
     contexts: int = 1000
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
     confirm: Confirm = field(default_factory=Confirm)
 
     @property
-    def problems(self) -> list[tuple[str, str]]:
-        """(scenario, model)."""
-        return [(s, m) for s in self.scenarios for m in self.models]
+    def posed(self) -> list[Posed]:
+        """The problems, with those that scenarios and models are short for."""
+        short = layer_splits(self.scenarios, self.models, self.overrides, truth=self.truth, contexts=self.contexts)
+        return [*(labelled(entry) for entry in self.problems), *short]
 
     def identity(self) -> dict[str, Any]:
         """What trials depend on: two studies with equal identities have equal trials. Plain data."""
@@ -187,17 +190,17 @@ def load_tune(path: str | Path, assignments: Sequence[str] = ()) -> TuneData:
             ``space.source={gp: }``), the value is YAML.
 
     Raises:
-        BadInput: The file cannot be read or used; the line names the place.
+        InvalidInputError: The file cannot be read or used; the line names the place.
     """
     path = Path(path)
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}") from None
+        raise InvalidInputError(f"cannot read {path}: {error.strerror}") from None
     except yaml.YAMLError as error:
-        raise BadInput(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
+        raise InvalidInputError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(raw, dict):
-        raise BadInput(f"{path}: a tuning task is a mapping with name, title, scenarios, models and space")
+        raise InvalidInputError(f"{path}: a tuning task is a mapping with name, title, problems and space")
     for assignment in assignments:
         _assign(raw, assignment)
     return tune_data(raw, str(path))
@@ -207,7 +210,7 @@ def tune_data(raw: dict[str, Any], where: str = "tuning task") -> TuneData:
     """Validate a tuning task that is a mapping.
 
     Raises:
-        BadInput: It cannot be used; the line names the place.
+        InvalidInputError: It cannot be used; the line names the place.
     """
     try:
         data = TypeAdapter(TuneData).validate_python(raw)
@@ -215,7 +218,7 @@ def tune_data(raw: dict[str, Any], where: str = "tuning task") -> TuneData:
         # Of a value that fits no form every form complains: a misspelt field, or the deepest complaint, knows most.
         deepest = max(error.errors(), key=lambda e: (e["type"] == "unexpected_keyword_argument", len(e["loc"])))
         place = ".".join(str(part) for part in deepest["loc"])
-        raise BadInput(f"{where}: {place}: {deepest['msg'][:1].lower()}{deepest['msg'][1:]}") from None
+        raise InvalidInputError(f"{where}: {place}: {deepest['msg'][:1].lower()}{deepest['msg'][1:]}") from None
     _check(data, where)
     return data
 
@@ -223,13 +226,13 @@ def tune_data(raw: dict[str, Any], where: str = "tuning task") -> TuneData:
 def _assign(raw: dict[str, Any], assignment: str) -> None:
     key, equals, text = assignment.partition("=")
     if not equals:
-        raise BadInput(f"--set takes KEY=VALUE, not {assignment!r}")
+        raise InvalidInputError(f"--set takes KEY=VALUE, not {assignment!r}")
     *parents, last = key.split(".")
     at = raw
     for parent in parents:
         at = at.setdefault(parent, {})
         if not isinstance(at, dict):
-            raise BadInput(f"--set {assignment}: {parent!r} has no fields")
+            raise InvalidInputError(f"--set {assignment}: {parent!r} has no fields")
     at[last] = yaml.safe_load(text)
 
 
@@ -238,11 +241,9 @@ def _check(data: TuneData, where: str) -> None:
 
     def need(condition: bool, message: str) -> None:
         if not condition:
-            raise BadInput(f"{where}: {message}")
+            raise InvalidInputError(f"{where}: {message}")
 
-    need(bool(data.problems), "at least one scenario and one model are needed")
-    for name in data.scenarios:
-        scenario(name, **data.overrides.get(name, {}))
+    need(bool(data.posed), "at least one problem is needed (or a scenario and a model)")
     need(data.objectives in (["regret"], ["regret", "evaluations"]), "objectives: [regret] or [regret, evaluations]")
     need(data.max_evaluations is None or len(data.objectives) == 1, "max_evaluations goes with objectives: [regret]")
     for name in ("trials", "seeds", "contexts", "startup"):
@@ -252,7 +253,7 @@ def _check(data: TuneData, where: str) -> None:
     need(len(space.agent) == 1, "space.agent: one agent per study; compare agents in a suite")
     need(bool(space.source), "space.source: at least one surrogate")
     looked_up = next(iter(space.agent)) in LOOKED_UP
-    need(not (looked_up and space.schedule), "space.schedule: argmax and planner have trainer.rounds instead")
+    need(not (looked_up and space.schedule), "space.schedule: argmax and planner have trainer.refresh_batches instead")
     registries: dict[str, Registry] = {
         "agent": AGENTS,
         "source": SURROGATES,

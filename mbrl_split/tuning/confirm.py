@@ -11,7 +11,7 @@ import optuna
 from joblib import Parallel, delayed
 from optuna.trial import FrozenTrial, TrialState
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.evaluation import bootstrap, iqm
 from mbrl_split.tuning.base import Instance, Outcome, Row, Runner
 from mbrl_split.tuning.config import TuneData
@@ -98,11 +98,11 @@ def confirm(study: optuna.Study, data: TuneData, runner: Runner, *, jobs: int = 
     Finished runs live in the study's user attributes, so an interruption costs one run per process.
 
     Raises:
-        BadInput: No trial is worth it.
+        InvalidInputError: No trial is worth it.
     """
     chosen = candidates(study, data.confirm.top)
     if not chosen:
-        raise BadInput("no trial ended well within the constraint: widen the space, or try more trials")
+        raise InvalidInputError("no trial ended well within the constraint: widen the space, or try more trials")
     where = instances(data, data.confirm.seeds, CONFIRM_SEED, held_out=True)
     todo = [(t, i) for t in chosen for i in where if _name(t, i) not in study.user_attrs]
     calls = (delayed(_run)(runner, t.user_attrs["row"], i, _name(t, i)) for t, i in todo)
@@ -130,7 +130,7 @@ def _run(runner: Runner, row: Row, instance: Instance, name: str) -> tuple[str, 
 
 
 def _name(trial: FrozenTrial, instance: Instance) -> str:
-    return f"confirm/{trial.number}/{instance.scenario}/{instance.model}/{instance.seed}"
+    return f"confirm/{trial.number}/{instance.problem}/{instance.seed}"
 
 
 def _candidate(trial: FrozenTrial, outcomes: list[Outcome], data: TuneData) -> Candidate:

@@ -12,7 +12,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 JOURNAL = "study.journal"
 
@@ -30,18 +30,18 @@ def owned(folder: Path) -> Iterator[None]:
     is removed. The operating system takes the ownership back when the process ends, however it ends.
 
     Raises:
-        BadInput: The folder cannot be written, or another process tunes in it.
+        InvalidInputError: The folder cannot be written, or another process tunes in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = (folder / "owner").open("a")
     except OSError as error:
-        raise BadInput(f"cannot write to the folder {folder}: {error.strerror}") from None
+        raise InvalidInputError(f"cannot write to the folder {folder}: {error.strerror}") from None
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise BadInput(f"another process tunes in {folder}; wait for it, or give another --out") from None
+            raise InvalidInputError(f"another process tunes in {folder}; wait for it, or give another --out") from None
         _mend(folder / JOURNAL)
         yield
 

@@ -13,7 +13,7 @@ import optuna
 from joblib import Parallel, delayed
 from optuna.trial import FrozenTrial, TrialState
 
-from mbrl_split.errors import BadInput, BudgetExhausted
+from mbrl_split.errors import BudgetExhaustedError, InvalidInputError
 from mbrl_split.tuning.base import Instance, Outcome, Runner
 from mbrl_split.tuning.config import TuneData
 from mbrl_split.tuning.journal import open_journal, owned
@@ -54,21 +54,23 @@ def search(
         told: Called with every trial that ended.
 
     Raises:
-        BadInput: The study in the folder is of another task, has other directions, or another process is at it.
+        InvalidInputError: The study in the folder is of another task, has other directions, or another process is at it.
     """
     if jobs < 1:
-        raise BadInput(f"--jobs is at least 1, not {jobs}")
+        raise InvalidInputError(f"--jobs is at least 1, not {jobs}")
     tell = told or (lambda trial: None)
     if study is not None:
         if jobs > 1:
-            raise BadInput("a study of your own is searched in one process")
+            raise InvalidInputError("a study of your own is searched in one process")
         if len(study.directions) != len(data.objectives):
-            raise BadInput(f"the study has {len(study.directions)} directions, the task {len(data.objectives)}")
+            raise InvalidInputError(
+                f"the study has {len(study.directions)} directions, the task {len(data.objectives)}"
+            )
         for _ in range(_left(study, data)):
             tell(one_trial(study, data, runner))
         return study
     if folder is None:
-        raise BadInput("a search needs a folder for its study, or a study")
+        raise InvalidInputError("a search needs a folder for its study, or a study")
     with owned(folder):
         study = _open(data, folder)
         _close_interrupted(study)
@@ -86,18 +88,18 @@ def search(
 def instances(data: TuneData, n_seeds: int, first_seed: int, *, held_out: bool = False) -> list[Instance]:
     """Every seed on every problem, seed by seed: a trial that is stopped early has seen all problems equally often."""
     seeds = range(first_seed, first_seed + n_seeds)
-    return [Instance(s, m, seed, held_out) for seed in seeds for s, m in data.problems]
+    return [Instance(posed.label, seed, held_out) for seed in seeds for posed in data.posed]
 
 
 def mean_regret(outcomes: list[Outcome]) -> float:
     """The mean over runs: a collapsed seed must show.
 
     Raises:
-        BadInput: Runs are in different units.
+        InvalidInputError: Runs are in different units.
     """
     units = {o.unit for o in outcomes}
     if len(units) > 1:
-        raise BadInput(
+        raise InvalidInputError(
             "the headroom of one of the problems is not significant, so their regrets have different units: "
             "tune them apart, or raise contexts"
         )
@@ -121,7 +123,7 @@ def one_trial(study: optuna.Study, data: TuneData, runner: Runner) -> FrozenTria
     trial.set_user_attr(PLACE, places.get(trial.number, trial.number))
     try:
         values = _objectives(trial, data, runner)
-    except BudgetExhausted as error:
+    except BudgetExhaustedError as error:
         trial.set_user_attr(FAILED, str(error))
         return study.tell(trial, state=TrialState.FAIL)
     return study.tell(trial, values)
@@ -161,7 +163,7 @@ def _open(data: TuneData, folder: Path) -> optuna.Study:
     storage = open_journal(folder)
     others = [n for n in optuna.get_all_study_names(storage) if n != data.name]
     if others:
-        raise BadInput(f"{folder} holds the study {others[0]!r}, not {data.name!r}; give another --out")
+        raise InvalidInputError(f"{folder} holds the study {others[0]!r}, not {data.name!r}; give another --out")
     study = optuna.create_study(
         study_name=data.name,
         storage=storage,
@@ -174,7 +176,9 @@ def _open(data: TuneData, folder: Path) -> optuna.Study:
     before: dict[str, Any] = study.user_attrs.get("task", now)
     for name, value in now.items():
         if before.get(name) != value:
-            raise BadInput(f"{folder} holds a study of another task: {name} was {before.get(name)}, is {value}")
+            raise InvalidInputError(
+                f"{folder} holds a study of another task: {name} was {before.get(name)}, is {value}"
+            )
     if "task" not in study.user_attrs:
         study.set_user_attr("task", now)
     return study

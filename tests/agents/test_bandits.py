@@ -15,7 +15,7 @@ from mbrl_split.agents import (
     check_agent,
 )
 from mbrl_split.agents.conformance import Corridor
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.registry import AGENTS
 from mbrl_split.surrogates import GPSurrogate
 
@@ -79,7 +79,7 @@ def test_thompson_posteriors_in_closed_form():
     draws = beta.scores(np.zeros((20_000, 1)), np.random.default_rng(0))
     np.testing.assert_allclose(draws.mean(axis=0), a / (a + b), atol=0.01)
     np.testing.assert_allclose(draws.var(axis=0), a * b / ((a + b) ** 2 * (a + b + 1)), rtol=0.05)
-    with pytest.raises(BadInput, match="0 or 1"):
+    with pytest.raises(InvalidInputError, match="0 or 1"):
         beta.observe(np.zeros(1), 0, 0.5)
 
 
@@ -256,5 +256,5 @@ def test_surrogate_bandit_takes_a_surrogate_by_name():
     space, arms = gym.spaces.Box(-1, 1, (1,)), gym.spaces.Discrete(3)
     agent = AGENTS["surrogate-bandit"](space, arms, surrogate="gp", seed=0, cold_start=4)
     assert isinstance(agent.surrogate, GPSurrogate)
-    with pytest.raises(BadInput, match="unknown surrogate 'gpp'"):
+    with pytest.raises(InvalidInputError, match="unknown surrogate 'gpp'"):
         SurrogateBandit(space, arms, surrogate="gpp")

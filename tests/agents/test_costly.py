@@ -6,11 +6,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from mbrl_split import scenario
+from mbrl_split.layer_split import scenario
 from mbrl_split.agents import DQN, PPO, LinUCB
 from mbrl_split.columns import Column
 from mbrl_split.envs import CostlyReward, OracleSource
-from mbrl_split.errors import BudgetExhausted
+from mbrl_split.errors import BudgetExhaustedError
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 
@@ -107,7 +107,7 @@ def test_what_is_replayed_is_not_paid_again(name, tmp_path):
 def test_a_step_that_the_budget_refused_is_not_replayed(tmp_path):
     source = paying(budget=55)
     agent = poles_agent()
-    with pytest.raises(BudgetExhausted):
+    with pytest.raises(BudgetExhaustedError):
         agent.learn(pole(source), 100)
     agent.save(tmp_path)
     resumed = PPO.load(tmp_path)

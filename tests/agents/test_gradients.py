@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mbrl_split.agents import DQN, NonFinite
+from mbrl_split.agents import DQN, NonFiniteError
 from mbrl_split.agents.actor_critic import ActorCritic
 from mbrl_split.agents.categorical import best, log_softmax, sample
 from mbrl_split.agents.losses import clipped_policy_loss
@@ -207,10 +207,10 @@ def test_rmsprop_by_hand():
 def test_a_gradient_that_is_not_finite_names_tensor_and_step_and_moves_nothing():
     parameters = Parameters({"actor.w0": (2, 2), "critic.b1": (3,)})
     parameters.grads["critic.b1"][1] = np.nan
-    with pytest.raises(NonFinite, match=r"gradient of critic\.b1 is nan at index \(1,\) at environment step 77"):
+    with pytest.raises(NonFiniteError, match=r"gradient of critic\.b1 is nan at index \(1,\) at environment step 77"):
         Adam(parameters).step(1e-3, max_grad_norm=0.5, env_step=77)
     assert not parameters.value.any()
-    assert issubclass(NonFinite, FloatingPointError)
+    assert issubclass(NonFiniteError, FloatingPointError)
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (3, 5), (4, 4)])

@@ -11,9 +11,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from mbrl_split.agents import A2C, DQN, PPO, REINFORCE, Checkpoint, Linear, NonFinite, StopAt, preset_run
+from mbrl_split.agents import A2C, DQN, PPO, REINFORCE, CurvePoint, Linear, NonFiniteError, StopAt, zoo_run
 from mbrl_split.agents.conformance import Corridor
-from mbrl_split.errors import BadInput, MbrlSplitError
+from mbrl_split.errors import InvalidInputError, MbrlSplitError
 
 
 def mean_return(agent, env_id, episodes):
@@ -33,7 +33,7 @@ def test_ppo_learns_cartpole():
     envs = [gym.make("CartPole-v1") for _ in range(8)]
     reached = []
     for seed in range(3):  # about one seed in eight is not there yet after so few steps
-        agent = PPO(envs[0].observation_space, envs[0].action_space, seed=seed, **PPO.preset("CartPole-v1"))
+        agent = PPO(envs[0].observation_space, envs[0].action_space, seed=seed, **PPO.zoo_settings("CartPole-v1"))
         history = agent.learn(envs, 30_720)
         assert history.column("episode/return")[1][:5].mean() < 40, "an untrained policy falls early"
         reached.append(mean_return(agent, "CartPole-v1", 5))
@@ -139,7 +139,7 @@ while True:
 def test_checkpoints_and_early_stop(tmp_path):
     env = Corridor()
     agent = A2C(env.observation_space, env.action_space, seed=0)
-    checkpoint = Checkpoint(tmp_path / "c", every=20)
+    checkpoint = CurvePoint(tmp_path / "c", every=20)
     agent.learn(env, 50, callback=checkpoint)
     assert A2C.load(tmp_path / "c").num_steps == 40
     agent.learn(env, 10_000, callback=StopAt(0.0, window=2))
@@ -167,19 +167,19 @@ def test_a_reward_or_loss_that_is_not_finite_stops():
             return obs, self.bad if self.np_random.random() < 0.05 else reward, terminated, truncated, info
 
     env = Broken()
-    with pytest.raises(NonFinite, match=r"the reward is nan .* at environment step \d+"):
+    with pytest.raises(NonFiniteError, match=r"the reward is nan .* at environment step \d+"):
         PPO(env.observation_space, env.action_space, seed=0, n_steps=16).learn(env, 1000)
 
     agent = DQN(env.observation_space, env.action_space, seed=0, learning_starts=4)
     agent.network.parameters.views["q.b0"][0] = np.inf
     with (
-        pytest.raises(NonFinite, match=r"Q-learning loss is (nan|inf).* at environment step"),
+        pytest.raises(NonFiniteError, match=r"Q-learning loss is (nan|inf).* at environment step"),
         np.errstate(all="ignore"),
     ):
         agent.learn(Corridor(), 100)
     before = PPO(env.observation_space, env.action_space, seed=0, n_steps=16)
     before.networks.parameters.views["critic.b2"][0] = np.nan
-    with pytest.raises(NonFinite, match=r"advantages? is nan"):
+    with pytest.raises(NonFiniteError, match=r"advantages? is nan"):
         before.learn(Corridor(), 100)
 
 
@@ -213,7 +213,7 @@ def test_bad_input_is_one_clear_line(kind, tmp_path):
     assert "no readable agent" in message(lambda: kind.load(tmp_path / "a"))
     (tmp_path / "file").write_text("")
     assert "cannot write" in message(lambda: agent.save(tmp_path / "file"))
-    assert message(lambda: preset_run(kind.__name__, "CartPole-v0")).count("did you mean 'CartPole-v1'")
+    assert message(lambda: zoo_run(kind.__name__, "CartPole-v0")).count("did you mean 'CartPole-v1'")
 
 
 def test_a_full_rollout_asks_for_an_update():
@@ -221,7 +221,7 @@ def test_a_full_rollout_asks_for_an_update():
     agent = PPO(env.observation_space, env.action_space, seed=0, n_steps=8)
     agent.start(env)
     assert agent.collect(100) == 8
-    with pytest.raises(BadInput, match="call update"):
+    with pytest.raises(InvalidInputError, match="call update"):
         agent.collect(1)
     assert agent.update()["step"] == 8
     assert agent.update() == {}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mbrl_split.agents import Planner, TabularModel
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 
 def chain(n=5, gamma=0.9, mask=None):
@@ -65,7 +65,7 @@ def test_masks_matter():
     plan = Planner(chain(mask=mask)).value_iteration()
     np.testing.assert_allclose(plan.values[:2], 0, atol=1e-8)
     assert Planner(free).value_iteration().values[0] > 0.7
-    with pytest.raises(BadInput, match="not allowed"):
+    with pytest.raises(InvalidInputError, match="not allowed"):
         Planner(chain(mask=mask)).policy_value(np.ones(4, dtype=int))
 
 
@@ -94,15 +94,15 @@ def test_any_operator_serves_as_transitions():
 
 def test_bad_models_are_refused():
     good = chain()
-    with pytest.raises(BadInput, match="sum to at most one"):
+    with pytest.raises(InvalidInputError, match="sum to at most one"):
         TabularModel(good.P * 1.1, good.R)
-    with pytest.raises(BadInput, match="sum to at most one"):
+    with pytest.raises(InvalidInputError, match="sum to at most one"):
         TabularModel(good.P * -1, good.R)
-    with pytest.raises(BadInput, match="state 0 allows no action"):
+    with pytest.raises(InvalidInputError, match="state 0 allows no action"):
         TabularModel(good.P, good.R, np.zeros((4, 2), dtype=bool))
-    with pytest.raises(BadInput, match="not finite"):
+    with pytest.raises(InvalidInputError, match="not finite"):
         TabularModel(good.P, good.R * np.nan)
-    with pytest.raises(BadInput, match="gamma"):
+    with pytest.raises(InvalidInputError, match="gamma"):
         TabularModel(good.P, good.R, gamma=1.5)
-    with pytest.raises(BadInput, match="horizon"):
+    with pytest.raises(InvalidInputError, match="horizon"):
         Planner(chain(gamma=1.0)).value_iteration()

@@ -5,7 +5,7 @@ import pytest
 
 from mbrl_split.agents import gae
 from mbrl_split.agents.replay import Replay
-from mbrl_split.agents.vector import Step
+from mbrl_split.interaction.stream import Step
 
 
 def slow_gae(rewards, values, next_values, terminated, ended, gamma, lam):

@@ -16,13 +16,13 @@ from mbrl_split.agents import (
     Linear,
     ProgressBar,
     TensorBoardWriter,
-    preset_run,
+    zoo_run,
     to_sb3,
 )
 from mbrl_split.agents.conformance import Corridor
-from mbrl_split.agents.presets import PRESETS
+from mbrl_split.agents.zoo import PRESETS
 from mbrl_split.agents.schedules import schedule, to_data
-from mbrl_split.errors import BadInput, Refused
+from mbrl_split.errors import InvalidInputError, UnsupportedError
 
 
 def test_writers(tmp_path):
@@ -59,7 +59,7 @@ def test_schedules():
     assert schedule(to_data(linear)) == linear
     assert schedule(3)(0.7) == 3.0
     for bad in (True, "x", {"linear": {"begin": 1}}, {"cosine": {}}, lambda p: p):
-        with pytest.raises(BadInput):
+        with pytest.raises(InvalidInputError):
             schedule(bad)
 
 
@@ -69,8 +69,8 @@ def test_presets_are_valid_settings(agent):
 
     kind = getattr(agents, agent)
     for env_id in PRESETS[agent]:
-        kind(gym.spaces.Box(-1, 1, (4,)), gym.spaces.Discrete(2), **kind.preset(env_id))
-        assert preset_run(agent, env_id)["n_envs"] > 0
+        kind(gym.spaces.Box(-1, 1, (4,)), gym.spaces.Discrete(2), **kind.zoo_settings(env_id))
+        assert zoo_run(agent, env_id)["n_envs"] > 0
 
 
 def test_predict_in_the_form_of_stable_baselines3():
@@ -106,7 +106,7 @@ def test_to_sb3_trains_stable_baselines3_and_keeps_final_observations():
             assert infos[i]["TimeLimit.truncated"] == (expected[3][i] and not expected[2][i])
     assert ends > 3
     sb3.PPO("MlpPolicy", vec, n_steps=16, batch_size=16, device="cpu").learn(96)
-    with pytest.raises(Refused, match="SAME_STEP"):
+    with pytest.raises(UnsupportedError, match="SAME_STEP"):
         to_sb3(SyncVectorEnv([Corridor] * 3))
 
 
@@ -139,5 +139,5 @@ def test_a_float64_environment_and_discrete_observations():
     agent.learn([Cells(), Cells()], 64)
     assert agent.act(3).shape == ()
     assert agent.act([2, 3, 6]).shape == (3,)
-    with pytest.raises(BadInput, match="outside"):
+    with pytest.raises(InvalidInputError, match="outside"):
         agent.act(7)

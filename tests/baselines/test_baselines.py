@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mbrl_split import BadInput, scenario
+from mbrl_split import InvalidInputError
+from mbrl_split.layer_split import scenario
 from mbrl_split.bench import Cell, Task
-from mbrl_split.bench.informed import Ratios
-from mbrl_split.bench.judging import judge_for
-from mbrl_split.bench.lookup import RulePolicy, lookup_policy
+from mbrl_split.layer_split.policies.informed import Ratios
+from mbrl_split.layer_split.judging.judged import judge_for
+from mbrl_split.layer_split.policies.lookup import RulePolicy, lookup_policy
 from mbrl_split.bench.runner import build_method, run_cell
 from mbrl_split.bench.suite import Algorithm
-from mbrl_split.oracles import FunctionOracle, Ledger, TableOracle
+from mbrl_split.oracles import FunctionOracle, Ledger
+from mbrl_split.layer_split import TableOracle
 
 BASELINES = Path(__file__).parents[2] / "baselines"
 PPO = {"n_steps": 8, "batch_size": 64, "learning_rate": 1e-3, "gamma": 0.0, "ent_coef": 0.05}
@@ -107,7 +109,7 @@ def table_task(folder: Path, budget: float | None = None, problem: str = "equali
 def test_an_unlimited_budget_is_refused_by_methods_that_spend_what_they_get(tmp_path: Path) -> None:
     for file in ("best_fixed", "noise_bins", "knn", "gp_argmax", "window_table", "authors_setup"):
         cell = Cell("t", "equalised", "tiny-llama", "table", 0, 1, 1, 2, Algorithm(algorithm="x", baseline=file), {})
-        with pytest.raises(BadInput, match="budget"):
+        with pytest.raises(InvalidInputError, match="budget"):
             next(build_method(cell, BASELINES).learn(table_task(tmp_path)))
 
 
@@ -147,7 +149,7 @@ def test_the_integrated_curve_is_the_average_over_the_fading(tmp_path: Path) -> 
 def test_informed_rows_are_refused_where_they_would_mean_something_else(tmp_path: Path) -> None:
     problem = scenario("paper-a")
     oracle = FunctionOracle(lambda X: X[:, 1], problem.columns(12))
-    with pytest.raises(BadInput, match="equalised"):
+    with pytest.raises(InvalidInputError, match="equalised"):
         Ratios(Task(problem, 12, Ledger(oracle), 0, 100, tmp_path))
 
 
@@ -162,7 +164,8 @@ def test_a_lookup_of_the_true_damage_has_almost_no_regret(tmp_path: Path) -> Non
 
 
 def test_a_rule_acts_on_observations_as_it_does_on_contexts(tmp_path: Path) -> None:
-    from mbrl_split.envs import LLMSplitVector, OracleSource
+    from mbrl_split.layer_split import LLMSplitVector
+    from mbrl_split.envs import OracleSource
 
     for actions in ("absolute", "relative"):
         problem = scenario("equalised", actions=actions)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from mbrl_split import BadInput
+from mbrl_split import InvalidInputError
 from mbrl_split.bench.comparison import prices
 from mbrl_split.bench.figures import _one_method, regret_by_seconds
 from mbrl_split.bench.outcome import _references
@@ -141,10 +141,10 @@ def test_prices_in_reward_where_the_headroom_is_no_unit_but_surely_there(tmp_pat
 
 
 def test_a_failed_run_is_a_row_that_says_why(tmp_path: Path) -> None:
-    failed = {**run("ppo-mlp", 3, [], agent="ppo", source="mlp"), "status": "failed", "error": "BadInput: no luck"}
+    failed = {**run("ppo-mlp", 3, [], agent="ppo", source="mlp"), "status": "failed", "error": "InvalidInputError: no luck"}
     s = {**summary(), "rows": summarise([*RUNS, failed], ORDER)}
     row = next(r for r in s["rows"] if r["algorithm"] == "ppo-mlp")
-    assert row["failed"] == [{"run": failed["folder"], "error": "BadInput: no luck"}]
+    assert row["failed"] == [{"run": failed["folder"], "error": "InvalidInputError: no luck"}]
     write_report(s, points(), tmp_path / "report.html")
     assert "no luck" in (tmp_path / "report.html").read_text()
 
@@ -221,7 +221,7 @@ def test_runs_judged_on_two_tables_are_not_averaged() -> None:
     second["reference"] = {**second["reference"], "optimal": 0.5 + 1e-9}
     assert _references([first, second]) == {"equalised/m": first["reference"]}
     second["reference"]["optimal"] = 0.51
-    with pytest.raises(BadInput, match="different tables"):
+    with pytest.raises(InvalidInputError, match="different tables"):
         _references([first, second])
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from mbrl_split.bench import load_suite, restore
 from mbrl_split.cli import main
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 SUITE = {
     "name": "small",
@@ -72,7 +72,7 @@ def test_what_a_row_no_longer_says_does_not_come_back_and_what_is_there_stays(ra
 
 
 def test_a_folder_without_results_is_one_line(ran: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="holds no published results"):
+    with pytest.raises(InvalidInputError, match="holds no published results"):
         restore(load_suite(ran), tmp_path, tmp_path / "out")
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from mbrl_split.bench import load_suite, run_suite, select
 from mbrl_split.bench.outcome import conclude
-from mbrl_split.oracles import TableOracle
+from mbrl_split.layer_split import TableOracle
 
 BASELINES = Path(__file__).parents[2] / "baselines"
 PPO = {"agent": {"n_steps": 8, "batch_size": 64}, "trainer": {"num_envs": 8}}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mbrl_split import BadInput
+from mbrl_split import InvalidInputError
 from mbrl_split.bench import load_suite
 from mbrl_split.bench.runner import build_method
 
@@ -40,5 +40,5 @@ def test_rows_for_different_scenarios_may_share_a_label_and_rows_for_one_may_not
     assert [(c.name, c.budget) for c in load_suite(path).cells()] == [("equalised/a/0", 300), ("drive/a/0", 9)]
     for broken, words in ((["equalised", "drive"], "twice in scenario 'drive'"), (["driv"], "did you mean 'drive'")):
         path.write_text(yaml.safe_dump({**data, "algorithms": [{**rows[0], "scenarios": broken}, rows[1]]}))
-        with pytest.raises(BadInput, match=words):
+        with pytest.raises(InvalidInputError, match=words):
             load_suite(path)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mbrl_split import BadInput
+from mbrl_split import InvalidInputError
 from mbrl_split.bench import load_suite, select
 
 MINIMAL = {
@@ -78,7 +78,7 @@ def test_a_suite_wide_budget_on_the_command_line_caps_every_algorithm(tmp_path: 
     ],
 )
 def test_a_broken_suite_is_one_clear_line(tmp_path: Path, changes: dict, words: list[str]) -> None:
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         load_suite(write(tmp_path, **changes))
     line = str(caught.value)
     assert "\n" not in line
@@ -89,9 +89,9 @@ def test_a_broken_suite_is_one_clear_line(tmp_path: Path, changes: dict, words: 
 def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "suite.yaml"
     path.write_text("name: s\ntitle: [unclosed\n")
-    with pytest.raises(BadInput, match="line 3"):
+    with pytest.raises(InvalidInputError, match="line 3"):
         load_suite(path)
-    with pytest.raises(BadInput, match="cannot read"):
+    with pytest.raises(InvalidInputError, match="cannot read"):
         load_suite(tmp_path / "absent.yaml")
 
 
@@ -101,9 +101,9 @@ def test_only_and_shards(tmp_path: Path) -> None:
     assert len(select(suite, "equalised/random")) == 3
     shards = [select(suite, shard=(i, 4)) for i in range(4)]
     assert sorted(c.name for part in shards for c in part) == sorted(c.name for c in suite.cells())
-    with pytest.raises(BadInput, match="matches no run"):
+    with pytest.raises(InvalidInputError, match="matches no run"):
         select(suite, "equalised/nothing")
-    with pytest.raises(BadInput, match="shard"):
+    with pytest.raises(InvalidInputError, match="shard"):
         select(suite, shard=(4, 4))
 
 
@@ -113,7 +113,7 @@ def test_a_suite_narrowed_to_some_scenarios_leaves_out_the_others_rows(tmp_path:
     assert {c.name.rpartition("/")[0] for c in load_suite(both, ["scenarios=[equalised]"]).cells()} == {
         "equalised/random"
     }
-    with pytest.raises(BadInput, match="unknown scenario 'drove'"):
+    with pytest.raises(InvalidInputError, match="unknown scenario 'drove'"):
         load_suite(write(tmp_path, algorithms=[{"algorithm": "random", "scenarios": ["drove"]}]))
 
 
@@ -133,11 +133,11 @@ def test_a_row_that_names_several_stands_for_every_combination(tmp_path: Path) -
     assert rows[3].settings == {"trainer": {"num_envs": 4}, "schedule": {"n": 2, "every": 10}}
     told = load_suite(write(tmp_path, algorithms=[row]), ["ppo-fixed-ucb.budget=7"]).data.algorithms
     assert [r.budget for r in told] == [None, None, None, 7]
-    with pytest.raises(BadInput, match=r"suite.yaml: .*must hold \{acquisition\}"):
+    with pytest.raises(InvalidInputError, match=r"suite.yaml: .*must hold \{acquisition\}"):
         load_suite(write(tmp_path, algorithms=[{**row, "algorithm": "ppo-{schedule}"}]))
-    with pytest.raises(BadInput, match=r"suite.yaml: .*acquisition names none"):
+    with pytest.raises(InvalidInputError, match=r"suite.yaml: .*acquisition names none"):
         load_suite(write(tmp_path, algorithms=[{**row, "acquisition": []}]))
-    with pytest.raises(BadInput, match=r"suite.yaml: .*schedule 'fixed' are a mapping, not 3"):
+    with pytest.raises(InvalidInputError, match=r"suite.yaml: .*schedule 'fixed' are a mapping, not 3"):
         load_suite(write(tmp_path, algorithms=[{**row, "schedule": {"fixed": 3}}]))
 
 
@@ -146,5 +146,5 @@ def test_the_lockbox_is_another_run_and_the_judge_half_needs_no_word(tmp_path: P
     assert {c.folder for c in usual}.isdisjoint(c.folder for c in opened)
     assert all("judge" not in c.spec() for c in usual)
     assert {c.spec()["judge"] for c in opened} == {"lockbox"}
-    with pytest.raises(BadInput, match=r"judge: input should be 'judge' or 'lockbox'"):
+    with pytest.raises(InvalidInputError, match=r"judge: input should be 'judge' or 'lockbox'"):
         load_suite(write(tmp_path), ["judge=replay"])

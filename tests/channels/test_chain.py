@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mbrl_split import BadInput
+from mbrl_split import InvalidInputError
 from mbrl_split.channels import Chain, Erasure, Identity, Nakagami, Quantize, Radio, Realisation
 
 
@@ -61,11 +61,11 @@ def test_identity() -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(BadInput, match="at least one"):
+    with pytest.raises(InvalidInputError, match="at least one"):
         Chain()
-    with pytest.raises(BadInput, match="made of channels"):
+    with pytest.raises(InvalidInputError, match="made of channels"):
         Chain(Radio(0.1), 0.5)  # type: ignore[arg-type]
-    with pytest.raises(BadInput, match="as many"):
+    with pytest.raises(InvalidInputError, match="as many"):
         Chain(Radio(0.1)).apply(hidden(1, 2, 4), Realisation())
 
 

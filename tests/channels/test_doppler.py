@@ -12,7 +12,7 @@ from mbrl_split.channels.doppler import (
     scatter_correlation,
     shadowing_correlation,
 )
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 
 def ar1(r, n, steps, seed=0):
@@ -40,7 +40,7 @@ def test_jakes_and_gudmundson():
     assert shadowing_correlation(5.0, 10.0, 50.0) == pytest.approx(np.exp(-1))
     assert jakes_correlation(0.38) > 0
     for bad in (0.39, 1.0, -0.01, float("nan")):
-        with pytest.raises(BadInput, match="negative"):
+        with pytest.raises(InvalidInputError, match="negative"):
             jakes_correlation(bad)
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbrl_split import BadInput
+from mbrl_split import InvalidInputError
 from mbrl_split.channels import Erasure, Nakagami, Rayleigh, Realisation, Rice, theory
 
 UNITS = ("element", "packet", "token")
@@ -206,16 +206,16 @@ def test_everything_arrives(unit: Any) -> None:
     ],
 )
 def test_impossible_erasures_are_refused(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(BadInput, match=message) as error:
+    with pytest.raises(InvalidInputError, match=message) as error:
         Erasure(**arguments)
     assert "\n" not in str(error.value)
 
 
 def test_realisations_that_do_not_fit_are_refused() -> None:
     x = hidden(2, 4, 8)
-    with pytest.raises(BadInput, match="keep mask"):
+    with pytest.raises(InvalidInputError, match="keep mask"):
         Erasure(0.1).apply(x, Realisation())
-    with pytest.raises(BadInput, match="does not fit"):
+    with pytest.raises(InvalidInputError, match="does not fit"):
         Erasure(0.1).apply(x, Realisation(keep=torch.ones(2, 5, 8, dtype=torch.bool)))
-    with pytest.raises(BadInput, match="boolean"):
+    with pytest.raises(InvalidInputError, match="boolean"):
         Realisation(keep=torch.ones(2, 4, 8))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mbrl_split import BadInput
+from mbrl_split import InvalidInputError
 from mbrl_split.channels import Fading, Nakagami, Radio, Rayleigh, Rice
 
 SHAPES = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -95,18 +95,18 @@ def test_the_smallest_uniform_gives_gain_zero() -> None:
 
 @pytest.mark.parametrize("bad", [0.49, 0.0, -1.0, float("nan"), float("inf")])
 def test_impossible_shapes_are_refused(bad: float) -> None:
-    with pytest.raises(BadInput, match=r"at least 0\.5"):
+    with pytest.raises(InvalidInputError, match=r"at least 0\.5"):
         Nakagami(bad)
 
 
 def test_impossible_parameters_are_refused() -> None:
     for bad in (-0.1, float("nan"), float("inf")):
-        with pytest.raises(BadInput, match="Rice factor"):
+        with pytest.raises(InvalidInputError, match="Rice factor"):
             Rice(bad)
     for omega in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(BadInput, match="omega"):
+        with pytest.raises(InvalidInputError, match="omega"):
             Nakagami(1.0, omega)
-        with pytest.raises(BadInput, match="omega"):
+        with pytest.raises(InvalidInputError, match="omega"):
             Rayleigh(omega)
-        with pytest.raises(BadInput, match="omega"):
+        with pytest.raises(InvalidInputError, match="omega"):
             Rice(1.0, omega)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbrl_split import BadInput
+from mbrl_split import InvalidInputError
 from mbrl_split.channels import Quantize
 
 
@@ -77,5 +77,5 @@ def test_the_smallest_floats_do_not_divide_by_zero() -> None:
 
 @pytest.mark.parametrize("arguments", [(1,), (17,), (8.0,), ("int8",), (True,), (8, "row")])
 def test_unknown_forms_are_refused(arguments: Any) -> None:
-    with pytest.raises(BadInput):
+    with pytest.raises(InvalidInputError):
         Quantize(*arguments)

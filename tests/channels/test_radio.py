@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbrl_split import BadInput
+from mbrl_split import InvalidInputError
 from mbrl_split.channels import Chain, Erasure, Nakagami, Quantize, Radio, Rayleigh, Realisation, Rice, theory
 from mbrl_split.channels.radio import SMALLEST_DIVISOR
 
@@ -249,7 +249,7 @@ def test_gradients_pass() -> None:
     ],
 )
 def test_impossible_radios_are_refused(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(BadInput, match=message) as error:
+    with pytest.raises(InvalidInputError, match=message) as error:
         Radio(**arguments)
     assert "\n" not in str(error.value)
 
@@ -257,21 +257,21 @@ def test_impossible_radios_are_refused(arguments: dict[str, Any], message: str) 
 def test_realisations_that_do_not_fit_are_refused() -> None:
     x = hidden(2, 4, 8)
     radio = Radio(0.5)
-    with pytest.raises(BadInput, match="do not fit"):
+    with pytest.raises(InvalidInputError, match="do not fit"):
         radio.apply(x, Realisation(gains=[[1.0, 1.0], [1.0, 1.0]], noise_seeds=[1, 2]))
-    with pytest.raises(BadInput, match="noise_seeds"):
+    with pytest.raises(InvalidInputError, match="noise_seeds"):
         radio.apply(x, Realisation(gains=[[1.0], [1.0]]))
-    with pytest.raises(BadInput, match="one per row"):
+    with pytest.raises(InvalidInputError, match="one per row"):
         radio.apply(x, Realisation(noise_seeds=[1, 2, 3]))
-    with pytest.raises(BadInput, match="amplitudes"):
+    with pytest.raises(InvalidInputError, match="amplitudes"):
         Realisation(gains=[[-1.0]])
-    with pytest.raises(BadInput, match="amplitudes"):
+    with pytest.raises(InvalidInputError, match="amplitudes"):
         Realisation(gains=[[nan]])
-    with pytest.raises(BadInput, match="shape"):
+    with pytest.raises(InvalidInputError, match="shape"):
         Realisation(gains=[1.0])
-    with pytest.raises(BadInput, match="floating"):
+    with pytest.raises(InvalidInputError, match="floating"):
         radio(torch.ones(2, 4, 8, dtype=torch.int64), seeds=[1, 2])
-    with pytest.raises(BadInput, match="non-negative"):
+    with pytest.raises(InvalidInputError, match="non-negative"):
         radio(x, seeds=[0.5, 1.0])
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from mbrl_split import BadInput
+from mbrl_split import InvalidInputError
 from mbrl_split.channels import Nakagami, Rayleigh, Rice, theory
 
 
@@ -83,9 +83,9 @@ def test_packet_error_rate() -> None:
     assert float(theory.packet_error_rate(0.02326871, 100)) == pytest.approx(1 - (1 - 0.02326871) ** 100, rel=1e-12)
     assert float(theory.packet_error_rate(1e-12, 8)) == pytest.approx(8e-12, rel=1e-9)  # no cancellation
     np.testing.assert_array_equal(theory.packet_error_rate([0.0, 1.0, 1.0], [10, 10, 0]), [0, 1, 0])
-    with pytest.raises(BadInput):
+    with pytest.raises(InvalidInputError):
         theory.packet_error_rate(1.1, 8)
-    with pytest.raises(BadInput):
+    with pytest.raises(InvalidInputError):
         theory.packet_error_rate(float("nan"), 8)
 
 

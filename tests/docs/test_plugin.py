@@ -7,10 +7,12 @@ import gymnasium
 import numpy as np
 import pytest
 
-from mbrl_split import BadInput, Refused, cli, registry, scenario
+from mbrl_split import InvalidInputError, UnsupportedError, cli, registry
+from mbrl_split.layer_split import scenario
 from mbrl_split.bench import load_suite, run_suite
-from mbrl_split.oracles import Ledger, PerplexityOracle, TableOracle
-from mbrl_split.oracles.context import channel_of
+from mbrl_split.oracles import Ledger
+from mbrl_split.layer_split import PerplexityOracle, TableOracle
+from mbrl_split.layer_split.oracle.context import channel_of
 from mbrl_split.refresh import RefreshState
 from mbrl_split.testing import check_agent, check_channel, check_environment, check_oracle, check_surrogate
 
@@ -94,13 +96,13 @@ def test_a_channel_is_named_in_a_scenario_and_vouched_for_in_the_store():
 
 def test_what_a_channel_cannot_use_is_one_line():
     spec = scenario("equalised", channel={"kind": "saturated", "settings": {"limt": 2.0}}).channel
-    with pytest.raises(BadInput, match=r"channel 'saturated' with the context noise, m: .*limt"):
+    with pytest.raises(InvalidInputError, match=r"channel 'saturated' with the context noise, m: .*limt"):
         channel_of(spec, {"noise": 0.5, "m": 2.0}, 1.0)
-    with pytest.raises(BadInput, match="channel 'saturated' with the context noise: it needs 'm'"):
+    with pytest.raises(InvalidInputError, match="channel 'saturated' with the context noise: it needs 'm'"):
         channel_of(scenario("equalised", channel=SATURATED).channel, {"noise": 0.5}, 1.0)
-    with pytest.raises(BadInput, match="settings are for the channels of other packages"):
+    with pytest.raises(InvalidInputError, match="settings are for the channels of other packages"):
         scenario("equalised", channel={"settings": {"csi": "none"}})
-    with pytest.raises(Refused, match="tables know no channel of kind 'saturated'"):
+    with pytest.raises(UnsupportedError, match="tables know no channel of kind 'saturated'"):
         TableOracle.load("tiny-llama", scenario("equalised", channel=SATURATED))
 
 
@@ -109,7 +111,7 @@ def test_an_oracle_is_a_source():
     env.reset(seed=0)
     assert env.step(5)[4]["damage"] < 4
     assert isinstance(env.unwrapped.source.ledger, Ledger)
-    with pytest.raises(BadInput, match="did you mean 'formula'"):
+    with pytest.raises(InvalidInputError, match="did you mean 'formula'"):
         gymnasium.make("mbrl_split/LLMSplit-v0", source="formla")
 
 
@@ -129,7 +131,7 @@ def test_a_plug_in_that_cannot_be_loaded_is_one_line(tmp_path, monkeypatch):
     broken.mkdir()
     (broken / "METADATA").write_text("Metadata-Version: 2.4\nName: broken\nVersion: 2.0\n")
     (broken / "entry_points.txt").write_text("[mbrl_split.agents]\nlost = no_such_module:Agent\nppo = broken:PPO\n")
-    with pytest.raises(BadInput, match=r"agent 'lost' of the package broken 2\.0 cannot be loaded: No module"):
+    with pytest.raises(InvalidInputError, match=r"agent 'lost' of the package broken 2\.0 cannot be loaded: No module"):
         registry.AGENTS["lost"]
     assert registry.AGENTS["ppo"].__module__.startswith("mbrl_split.")
     assert "no_such_module" not in sys.modules

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mbrl_split import scenario
+from mbrl_split.layer_split import scenario
 from mbrl_split.columns import Column
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from mbrl_split.columns import Column
-from mbrl_split.envs import CostlyEnv, LLMSplit, LLMSplitVector, check_environment
+from mbrl_split.envs import CostlyEnv, check_environment
+from mbrl_split.layer_split import LLMSplit, LLMSplitVector
 
 
 class Lamp(CostlyEnv):

@@ -10,9 +10,10 @@ from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
-from mbrl_split import BadInput, BudgetExhausted
+from mbrl_split import InvalidInputError, BudgetExhaustedError
 from mbrl_split.columns import Column
-from mbrl_split.envs import CostlyEnv, LLMSplit, LLMSplitVector, OracleSource, Single
+from mbrl_split.envs import CostlyEnv, OracleSource, VectorToSingle
+from mbrl_split.layer_split import LLMSplit, LLMSplitVector
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 
@@ -95,7 +96,7 @@ def test_episodes_are_truncated_and_reset_in_the_same_step():
 def test_autoreset_info_has_gymnasiums_form():
     """The same episodes through Gymnasium's own SAME_STEP vector: equal returns of every step."""
     env = Walk(walk_source(), num_envs=2, episode_steps=3)
-    theirs = SyncVectorEnv([lambda: Single(Walk(walk_source(), episode_steps=3))] * 2, autoreset_mode="SameStep")
+    theirs = SyncVectorEnv([lambda: VectorToSingle(Walk(walk_source(), episode_steps=3))] * 2, autoreset_mode="SameStep")
     ours_obs, _ = env.reset(seed=4)
     their_obs, _ = theirs.reset(seed=4)
     assert np.array_equal(ours_obs, their_obs)
@@ -130,7 +131,7 @@ def test_partial_ends_leave_the_other_rows_alone():
 
 def test_a_sub_environment_is_what_its_seed_makes_it():
     env = Walk(walk_source(), num_envs=3)
-    alone = [Single(Walk(walk_source())) for _ in range(3)]
+    alone = [VectorToSingle(Walk(walk_source())) for _ in range(3)]
     obs, _ = env.reset(seed=10)
     assert [one.reset(seed=10 + i)[0].item() for i, one in enumerate(alone)] == obs[:, 0].tolist()
     for a in actions(env, 9):
@@ -145,7 +146,7 @@ def test_a_sub_environment_is_what_its_seed_makes_it():
             assert np.array_equal(obs_i, obs[i])
     shuffled = Walk(walk_source(), num_envs=2)
     assert shuffled.reset(seed=[12, 10])[0][:, 0].tolist() == [
-        Single(Walk(walk_source())).reset(seed=s)[0].item() for s in (12, 10)
+        VectorToSingle(Walk(walk_source())).reset(seed=s)[0].item() for s in (12, 10)
     ]
 
 
@@ -195,13 +196,13 @@ def test_a_foreign_state_is_refused(closed_form):
     env = LLMSplitVector(2, source=closed_form())
     env.reset(seed=0)
     saved = env.state_dict()
-    with pytest.raises(BadInput, match="num_envs is 2, not 3"):
+    with pytest.raises(InvalidInputError, match="num_envs is 2, not 3"):
         env.resized(3).load_state_dict(saved)
-    with pytest.raises(BadInput, match="episode_steps is 5, not 7"):
+    with pytest.raises(InvalidInputError, match="episode_steps is 5, not 7"):
         LLMSplitVector(2, source=closed_form(), episode_steps=7).load_state_dict(saved)
-    with pytest.raises(BadInput, match="scenario is"):
+    with pytest.raises(InvalidInputError, match="scenario is"):
         LLMSplitVector(2, source=closed_form(), actions="relative").load_state_dict(saved)
-    with pytest.raises(BadInput, match="another environment"):
+    with pytest.raises(InvalidInputError, match="another environment"):
         env.load_state_dict({})
 
 
@@ -214,7 +215,7 @@ def test_a_spent_budget_leaves_the_step_untaken():
         env.step(a)
         rich.step(a)
     before = env.state_dict()
-    with pytest.raises(BudgetExhausted):
+    with pytest.raises(BudgetExhaustedError):
         env.step(plan[2])
     assert env.state_dict() == before
     assert env.source.ledger.spent == 4
@@ -253,29 +254,29 @@ def test_stepping_before_reset():
 
 def test_bad_actions_seeds_and_options():
     env = Walk(walk_source(), num_envs=2)
-    with pytest.raises(BadInput, match="no reset_mask"):
+    with pytest.raises(InvalidInputError, match="no reset_mask"):
         env.reset(options={"reset_mask": np.array([True, False])})
     env.reset(seed=0)
-    with pytest.raises(BadInput, match=r"actions have shape \(2,\), not \(3,\)"):
+    with pytest.raises(InvalidInputError, match=r"actions have shape \(2,\), not \(3,\)"):
         env.step([0, 0, 0])
-    with pytest.raises(BadInput, match=r"actions are integers in 0 … 1, not \[0, 2\]"):
+    with pytest.raises(InvalidInputError, match=r"actions are integers in 0 … 1, not \[0, 2\]"):
         env.step([0, 2])
-    with pytest.raises(BadInput, match="actions are integers"):
+    with pytest.raises(InvalidInputError, match="actions are integers"):
         env.step([0.0, 1.0])
-    with pytest.raises(BadInput, match="3 seeds for 2"):
+    with pytest.raises(InvalidInputError, match="3 seeds for 2"):
         env.reset(seed=[1, 2, 3])
-    with pytest.raises(BadInput, match="non-negative"):
+    with pytest.raises(InvalidInputError, match="non-negative"):
         env.reset(seed=-3)
-    with pytest.raises(BadInput, match="unknown reset option 'colour'"):
+    with pytest.raises(InvalidInputError, match="unknown reset option 'colour'"):
         env.reset(options={"colour": 1})
-    with pytest.raises(BadInput, match="reset_mask holds 2 booleans"):
+    with pytest.raises(InvalidInputError, match="reset_mask holds 2 booleans"):
         env.reset(options={"reset_mask": [1, 0]})
-    with pytest.raises(BadInput, match="num_envs is at least 1"):
+    with pytest.raises(InvalidInputError, match="num_envs is at least 1"):
         Walk(walk_source(), num_envs=0)
-    with pytest.raises(BadInput, match="episode_steps is at least 1"):
+    with pytest.raises(InvalidInputError, match="episode_steps is at least 1"):
         Walk(walk_source(), episode_steps=0)
-    with pytest.raises(BadInput, match="batch of one"):
-        Single(env)
+    with pytest.raises(InvalidInputError, match="batch of one"):
+        VectorToSingle(env)
 
 
 class Saying:
@@ -293,10 +294,10 @@ def test_answers_that_are_no_numbers_are_refused_and_the_step_is_not_taken():
     env = Walk(Saying(columns, np.array([1.0, np.nan])), num_envs=2)
     env.reset(seed=0)
     before = env.state_dict()
-    with pytest.raises(BadInput, match="Saying answered nan to the query"):
+    with pytest.raises(InvalidInputError, match="Saying answered nan to the query"):
         env.step([0, 0])
     env.set_source(Saying(columns, np.zeros((2, 1))))
-    with pytest.raises(BadInput, match=r"2 queries with shape \(2, 1\), not \(2,\)"):
+    with pytest.raises(InvalidInputError, match=r"2 queries with shape \(2, 1\), not \(2,\)"):
         env.step([0, 0])
     assert env.state_dict() == before
 
@@ -309,10 +310,10 @@ def test_foreign_sources_are_refused_in_one_line():
         ([Column("x", "1", -50, 100)], "-50 … 100"),
         ([Column("x", "1", -100, 100), Column("z", "1", 0, 1)], r"answers the columns \(x, z\)"),
     ]:
-        with pytest.raises(BadInput, match=message) as error:
+        with pytest.raises(InvalidInputError, match=message) as error:
             env.set_source(Saying(tuple(columns), None))
         assert "\n" not in str(error.value)
-    with pytest.raises(BadInput, match="which int lacks"):
+    with pytest.raises(InvalidInputError, match="which int lacks"):
         env.set_source(3)
     env.set_source(Saying((Column("x", "1", -200, 100),), np.zeros(1)))  # a wider range covers ours
 

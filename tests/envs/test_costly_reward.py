@@ -7,9 +7,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from stable_baselines3 import PPO
 
-from mbrl_split import BadInput, BudgetExhausted
+from mbrl_split import InvalidInputError, BudgetExhaustedError
 from mbrl_split.columns import Column
-from mbrl_split.envs import CostlyReward, CostlyRewardSingle, CostlyRewardVector, OracleSource, OwnReward
+from mbrl_split.envs import CostlyReward, CostlyRewardSingle, CostlyRewardVector, OracleSource, RecordedReward
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 PENDULUM = tuple(Column(n, "1", -h, h) for n, h in [("cos", 1), ("sin", 1), ("speed", 8), ("torque", 2)])
@@ -56,7 +56,7 @@ class Recording:
 
     def answer(self, X, *, seeds):
         if self.spent:
-            raise BudgetExhausted("spent")
+            raise BudgetExhaustedError("spent")
         self.asked.append(np.asarray(X).copy())
         self.seeds.append(np.asarray(seeds).copy())
         return 10 * X[:, 0] + X[:, 1]
@@ -81,7 +81,7 @@ def test_pendulum_by_a_function_of_the_user():
 
 
 def test_the_own_reward_as_truth_and_a_compose():
-    own = OwnReward()
+    own = RecordedReward()
     ledger = Ledger(FunctionOracle(own, PENDULUM), budget=5)
     env = CostlyReward(
         gymnasium.make("Pendulum-v1"), OracleSource(ledger), truth=own, compose=lambda answer, obs, action: -2 * answer
@@ -91,10 +91,10 @@ def test_the_own_reward_as_truth_and_a_compose():
         _, r, _, _, info = env.step(np.array([1.0], np.float32))
         assert r == -2 * info["wrapped_reward"]
     assert len(own) == 5
-    with pytest.raises(BudgetExhausted):
+    with pytest.raises(BudgetExhaustedError):
         env.step(np.array([1.0], np.float32))
     assert ledger.spent == 5
-    with pytest.raises(BadInput, match="known only where it has been"):
+    with pytest.raises(InvalidInputError, match="known only where it has been"):
         own(np.zeros((1, 4)))
 
 
@@ -104,12 +104,12 @@ def test_a_spent_budget_keeps_the_transition():
     env.reset(seed=0)
     env.step(3)
     source.spent = True
-    with pytest.raises(BudgetExhausted):
+    with pytest.raises(BudgetExhaustedError):
         env.step(5)
     assert inner.moves == 2  # the wrapped environment cannot be moved back ...
-    with pytest.raises(BudgetExhausted):
+    with pytest.raises(BudgetExhaustedError):
         env.step(5)
-    with pytest.raises(BadInput, match="waits for its reward"):
+    with pytest.raises(InvalidInputError, match="waits for its reward"):
         env.step(6)
     fresh = Recording()
     env.set_source(fresh)
@@ -213,13 +213,13 @@ def test_features_see_the_observation_before_the_step():
 def test_wrong_features_and_sources_are_refused():
     env = CostlyReward(Counter(3), Recording(), features=lambda obs, action: obs)
     env.reset(seed=0)
-    with pytest.raises(BadInput, match=r"features give one row of \(clock, action\).*shape \(1, 2\), not \(1, 1\)"):
+    with pytest.raises(InvalidInputError, match=r"features give one row of \(clock, action\).*shape \(1, 2\), not \(1, 1\)"):
         env.step(1)
-    with pytest.raises(BadInput, match="which NoneType lacks"):
+    with pytest.raises(InvalidInputError, match="which NoneType lacks"):
         CostlyReward(Counter(3), None)
     other = Recording()
     other.columns = PENDULUM
-    with pytest.raises(BadInput, match="answers the columns"):
+    with pytest.raises(InvalidInputError, match="answers the columns"):
         env.set_source(other)
 
 

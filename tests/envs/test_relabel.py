@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mbrl_split import scenario
-from mbrl_split.envs import LLMSplit, LLMSplitVector, OracleSource
-from mbrl_split.errors import Refused
+from mbrl_split.layer_split import scenario
+from mbrl_split.layer_split import LLMSplit, LLMSplitVector
+from mbrl_split.envs import OracleSource
+from mbrl_split.errors import UnsupportedError
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 
@@ -58,7 +59,7 @@ def test_the_truth_is_never_paid_for_again():
     actions = np.arange(4)
     after, *_ = env.step(actions)
     spent = ledger.spent
-    with pytest.raises(Refused, match="never by paying for the truth again"):
+    with pytest.raises(UnsupportedError, match="never by paying for the truth again"):
         env.relabel(obs, actions, after)
     assert ledger.spent == spent
 

@@ -6,8 +6,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from mbrl_split import BadInput, scenario
-from mbrl_split.envs import LLMSplitVector, OracleSource, SurrogateSource
+from mbrl_split import InvalidInputError
+from mbrl_split.layer_split import scenario
+from mbrl_split.layer_split import LLMSplitVector
+from mbrl_split.envs import OracleSource, SurrogateSource
 from mbrl_split.oracles import FunctionOracle, Ledger, SqliteStore
 from mbrl_split.surrogates.base import Prediction
 
@@ -36,7 +38,7 @@ def test_modes_by_hand():
     draw = SurrogateSource(Fitted(), COLUMNS, mode="sample").answer(X, seeds=seeds) - X[:, 0]
     assert draw[0] == draw[1]
     assert draw[0] != draw[2]
-    with pytest.raises(BadInput, match="mode is 'mean', 'lcb' or 'sample', not 'ucb'"):
+    with pytest.raises(InvalidInputError, match="mode is 'mean', 'lcb' or 'sample', not 'ucb'"):
         SurrogateSource(Fitted(), COLUMNS, mode="ucb")
 
 

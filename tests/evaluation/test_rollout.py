@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.evaluation import evaluate
 
 
@@ -51,5 +51,5 @@ def test_quota_per_sub_environment_in_every_mode(mode):
 def test_a_single_environment():
     episodes = evaluate(Nothing(), Countdown(LONG), 3, seed=0)
     assert episodes.lengths.tolist() == [9, 7, 9]
-    with pytest.raises(BadInput):
+    with pytest.raises(InvalidInputError):
         evaluate(Nothing(), Countdown(LONG), 0)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.evaluation import (
     bootstrap,
     calibration,
-    first_reach_and_hold,
+    evaluations_to_target,
     holm,
     iqm,
     mean,
@@ -103,7 +103,7 @@ def test_pairing_removes_what_seeds_share():
     assert interval.high < 0.4
     assert paired_test(a, b) == pytest.approx(2 / 2**12)  # all signs agree: the smallest p-value of 12 pairs
     assert paired_test(a, a) == 1.0
-    with pytest.raises(BadInput, match="equal shapes"):
+    with pytest.raises(InvalidInputError, match="equal shapes"):
         paired_difference(a, b[:11])
 
 
@@ -118,29 +118,29 @@ def test_sign_flips_are_uniform_under_the_null():
 def test_holm_by_hand():
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(holm([0.5, 0.9]), [1.0, 1.0])
-    with pytest.raises(BadInput):
+    with pytest.raises(InvalidInputError):
         holm([1.2])
 
 
 def test_scores_are_checked():
     for bad in ([], [[1.0, np.nan]], np.zeros((2, 2, 2))):
-        with pytest.raises(BadInput):
+        with pytest.raises(InvalidInputError):
             iqm(bad)
-    with pytest.raises(BadInput, match="scenarios"):
+    with pytest.raises(InvalidInputError, match="scenarios"):
         probability_of_improvement(A, A[:, :2])
 
 
 def test_reach_needs_to_hold():
     e, s = [10, 20, 30, 40, 50], [1.0, 2.0, 3.0, 4.0, 5.0]
-    reach = first_reach_and_hold(e, s, [0.5, 0.05, 0.2, 0.1, 0.09], 0.1)
+    reach = evaluations_to_target(e, s, [0.5, 0.05, 0.2, 0.1, 0.09], 0.1)
     assert (reach.evaluations, reach.seconds) == (40, 4.0)
-    assert first_reach_and_hold(e, s, [0.5, 0.05, 0.05, 0.05, 0.2], 0.1) is None
-    assert first_reach_and_hold(e, s, [0.0] * 5, 0.1).evaluations == 10
-    assert first_reach_and_hold(e, s, [0.0, 0.0, np.nan, 0.0, 0.0], 0.1).evaluations == 40
-    with pytest.raises(BadInput, match="descend"):
-        first_reach_and_hold([2, 1], [0, 0], [0, 0], 0.1)
-    with pytest.raises(BadInput, match="one value per point"):
-        first_reach_and_hold([], [], [], 0.1)
+    assert evaluations_to_target(e, s, [0.5, 0.05, 0.05, 0.05, 0.2], 0.1) is None
+    assert evaluations_to_target(e, s, [0.0] * 5, 0.1).evaluations == 10
+    assert evaluations_to_target(e, s, [0.0, 0.0, np.nan, 0.0, 0.0], 0.1).evaluations == 40
+    with pytest.raises(InvalidInputError, match="descend"):
+        evaluations_to_target([2, 1], [0, 0], [0, 0], 0.1)
+    with pytest.raises(InvalidInputError, match="one value per point"):
+        evaluations_to_target([], [], [], 0.1)
 
 
 def test_calibration_sees_what_one_inflation_factor_hides():
@@ -160,5 +160,5 @@ def test_calibration_sees_what_one_inflation_factor_hides():
     assert flat.coverage == pytest.approx(0.9, abs=0.01)
     assert flat.terciles[0] > 0.98
     assert flat.terciles[2] < 0.82
-    with pytest.raises(BadInput):
+    with pytest.raises(InvalidInputError):
         calibration(Prediction(mean_, zero, zero), y[:5])

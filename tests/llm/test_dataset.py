@@ -6,10 +6,10 @@ import pytest
 
 from mbrl_split import data
 from mbrl_split.data import dataset
-from mbrl_split.errors import BadInput
-from mbrl_split.oracles import PerplexityOracle
-from mbrl_split.oracles.table_file import table_path
-from mbrl_split.scenarios import scenario
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.layer_split import PerplexityOracle
+from mbrl_split.layer_split.tables.table_file import table_path
+from mbrl_split.layer_split.scenarios import scenario
 
 
 @pytest.fixture
@@ -76,6 +76,6 @@ def test_its_tables_have_a_place_of_their_own_wherever_one_stands(corpus, tmp_pa
     ],
 )
 def test_what_cannot_be_read_is_named_in_one_line(corpus, suffix, line):
-    with pytest.raises(BadInput, match=line) as caught:
+    with pytest.raises(InvalidInputError, match=line) as caught:
         data.documents(corpus + suffix)
     assert "\n" not in str(caught.value)

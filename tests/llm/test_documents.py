@@ -3,7 +3,7 @@
 import pytest
 
 from mbrl_split import data
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 
 
 def test_the_parts_of_the_shipped_text_are_disjoint():
@@ -12,7 +12,7 @@ def test_the_parts_of_the_shipped_text_are_disjoint():
     assert not parts[0] & parts[1]
     assert not parts[1] & parts[2]
     assert not parts[0] & parts[2]
-    with pytest.raises(BadInput, match="disjoint parts"):
+    with pytest.raises(InvalidInputError, match="disjoint parts"):
         data.documents("sotu", None)
 
 
@@ -22,7 +22,7 @@ def test_a_file_is_split_at_blank_lines(tmp_path):
     assert data.documents(file, None) == ["one\nstill one", "two", "three", "four"]
     assert data.documents(str(file)) == ["one\nstill one", "three"]
     assert data.documents(str(file), "judge") == ["two", "four"]
-    with pytest.raises(BadInput, match="lockbox"):
+    with pytest.raises(InvalidInputError, match="lockbox"):
         data.documents(file, "lockbox")
 
 
@@ -47,7 +47,7 @@ def test_a_folder_or_a_list_has_a_document_per_file(tmp_path):
 def test_text_that_cannot_be_scored(tmp_path, content, line):
     file = tmp_path / "bad.txt"
     file.write_bytes(content)
-    with pytest.raises(BadInput, match=line) as error:
+    with pytest.raises(InvalidInputError, match=line) as error:
         data.documents(file, None)
     assert "\n" not in str(error.value)
 
@@ -63,14 +63,14 @@ def test_what_is_no_text(tmp_path):
         ("sotu", "train", "part"),
         (tmp_path / "one.txt", "judge", "second"),
     ]:
-        with pytest.raises(BadInput, match=line):
+        with pytest.raises(InvalidInputError, match=line):
             data.documents(text, part)
     (tmp_path / "sub").mkdir()
-    with pytest.raises(BadInput, match=r"no \.txt"):
+    with pytest.raises(InvalidInputError, match=r"no \.txt"):
         data.documents(tmp_path / "sub", None)
 
 
 def test_unknown_models():
-    with pytest.raises(BadInput, match="did you mean 'tiny-gpt2'"):
+    with pytest.raises(InvalidInputError, match="did you mean 'tiny-gpt2'"):
         data.model_path("tiny-gtp2")
     assert (data.model_path("tiny-llama") / "config.json").is_file()

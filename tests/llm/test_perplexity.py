@@ -8,7 +8,7 @@ import torch
 
 from mbrl_split import data
 from mbrl_split.channels import Erasure, Identity, Radio
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.llm import cut_windows, perplexity, window_nll
 
 
@@ -33,11 +33,11 @@ def test_shipped_tokenizers_add_no_bos(shipped):
 
 
 def test_text_shorter_than_a_window(tiny_llama):
-    with pytest.raises(BadInput, match="shorter than a window"):
+    with pytest.raises(InvalidInputError, match="shorter than a window"):
         cut_windows(["Hello there."], tiny_llama.tokenizer, 128)
-    with pytest.raises(BadInput, match="shorter than a window"):
+    with pytest.raises(InvalidInputError, match="shorter than a window"):
         cut_windows([], tiny_llama.tokenizer, 128)
-    with pytest.raises(BadInput, match="at least 1"):
+    with pytest.raises(InvalidInputError, match="at least 1"):
         cut_windows(["Hello there."], tiny_llama.tokenizer, 0)
 
 
@@ -75,7 +75,7 @@ def test_capping_and_non_finite_values():
 
 
 def test_logits_must_belong_to_the_windows():
-    with pytest.raises(BadInput, match="belong"):
+    with pytest.raises(InvalidInputError, match="belong"):
         window_nll(torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.long), 1.0)
 
 
@@ -128,7 +128,7 @@ def test_what_the_channel_destroys_is_capped_and_counted(tiny_llama):
 
 
 def test_split_and_channel_go_together(tiny_llama):
-    with pytest.raises(BadInput, match="both"):
+    with pytest.raises(InvalidInputError, match="both"):
         perplexity(tiny_llama, ["text"], split=3)
-    with pytest.raises(BadInput, match=r"\[1, 11\]"):
+    with pytest.raises(InvalidInputError, match=r"\[1, 11\]"):
         perplexity(tiny_llama, ["text"], split=12, channel=Identity())

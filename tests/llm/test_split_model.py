@@ -7,7 +7,7 @@ import torch
 import transformers
 
 from mbrl_split import data
-from mbrl_split.errors import BadInput, Refused
+from mbrl_split.errors import InvalidInputError, UnsupportedError
 from mbrl_split.llm import SplitModel, residual_rms
 from mbrl_split.llm.perplexity import cut_windows
 
@@ -91,15 +91,15 @@ def test_suffix_skips_the_work(tiny_llama):
 def test_bad_calls_get_one_line(tiny_llama):
     states = tiny_llama.prefix(ids_of(tiny_llama))
     for bad in (-1, 13, 1.5, True):
-        with pytest.raises(BadInput, match="split"):
+        with pytest.raises(InvalidInputError, match="split"):
             tiny_llama.suffix(states[1], bad)
-    with pytest.raises(BadInput, match="128"):
+    with pytest.raises(InvalidInputError, match="128"):
         tiny_llama.suffix(states[1][..., :5], 1)
-    with pytest.raises(BadInput, match="token ids"):
+    with pytest.raises(InvalidInputError, match="token ids"):
         tiny_llama.prefix(torch.tensor([[0, 2048]]))
-    with pytest.raises(BadInput, match="512"):
+    with pytest.raises(InvalidInputError, match="512"):
         tiny_llama.prefix(torch.zeros(1, 513, dtype=torch.long))
-    with pytest.raises(BadInput, match="shape"):
+    with pytest.raises(InvalidInputError, match="shape"):
         tiny_llama.prefix(torch.zeros(4, dtype=torch.long))
 
 
@@ -174,7 +174,7 @@ def test_reference_rms(tiny_llama, monkeypatch):
     ids=["encoder-decoder", "state-space", "bidirectional", "one layer", "no model"],
 )
 def test_refused(build, line):
-    with pytest.raises(Refused, match=line) as refusal:
+    with pytest.raises(UnsupportedError, match=line) as refusal:
         SplitModel(build())
     assert "\n" not in str(refusal.value)
 
@@ -189,17 +189,17 @@ def test_a_model_whose_layers_talk_past_the_cut_is_refused():
             return out
 
     torch.manual_seed(0)
-    with pytest.raises(Refused, match="identity channel changes its logits"):
+    with pytest.raises(UnsupportedError, match="identity channel changes its logits"):
         SplitModel(Shortcut(transformers.LlamaConfig(**SMALL, initializer_range=0.2)))
 
 
 def test_remote_code_is_refused(tmp_path):
     remote = type("Remote", (transformers.LlamaForCausalLM,), {"__module__": "transformers_modules.someone.model"})
-    with pytest.raises(Refused, match="remote code"):
+    with pytest.raises(UnsupportedError, match="remote code"):
         SplitModel(remote(transformers.LlamaConfig(**SMALL)))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": {"AutoConfig": "own.Config"}}))
     (tmp_path / "own.py").write_text("raise SystemExit('this must not run')")
-    with pytest.raises(Refused, match="remote code"):
+    with pytest.raises(UnsupportedError, match="remote code"):
         SplitModel.load(str(tmp_path))
 
 
@@ -214,17 +214,17 @@ def test_loading_says_what_is_wrong(tmp_path, monkeypatch):
         ({"name": "tiny-llama", "dtype": "int8"}, "dtype"),
         ({"name": "tiny-llama", "device": "gpu"}, "device"),
     ]:
-        with pytest.raises(BadInput, match=line) as error:
+        with pytest.raises(InvalidInputError, match=line) as error:
             SplitModel.load(**arguments)
         assert "\n" not in str(error.value)
 
 
 def test_weights_that_are_missing_or_broken_are_refused(tmp_path):
     transformers.LlamaModel(transformers.LlamaConfig(**SMALL)).save_pretrained(tmp_path)
-    with pytest.raises(Refused, match="no weights for lm_head"):  # transformers itself would invent them
+    with pytest.raises(UnsupportedError, match="no weights for lm_head"):  # transformers itself would invent them
         SplitModel.load(str(tmp_path))
     (tmp_path / "model.safetensors").write_bytes(b"broken" * 9)
-    with pytest.raises(Refused, match="cannot be loaded"):
+    with pytest.raises(UnsupportedError, match="cannot be loaded"):
         SplitModel.load(str(tmp_path))
 
 
@@ -232,7 +232,7 @@ def test_pickled_weights_are_not_read(tmp_path):
     config = transformers.LlamaConfig(**SMALL)
     config.save_pretrained(tmp_path)
     torch.save(transformers.LlamaForCausalLM(config).state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(Refused, match="safetensors"):
+    with pytest.raises(UnsupportedError, match="safetensors"):
         SplitModel.load(str(tmp_path))
 
 

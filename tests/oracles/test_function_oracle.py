@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mbrl_split.columns import Column
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.oracles import WINDOW_DTYPE, FunctionOracle, Measurement, check_oracle
 
 COLUMNS = (Column("split", "layers", 1, 11, "ordinal"), Column("noise", "RMS", 0.1, 3.0, "log"))
@@ -37,13 +37,13 @@ def test_noise_follows_from_the_seed_and_shrinks_with_the_size():
 
 
 def test_a_function_that_cannot_be_used_is_named_in_one_line():
-    with pytest.raises(BadInput, match="nan for the query"):
+    with pytest.raises(InvalidInputError, match="nan for the query"):
         FunctionOracle(lambda X: X[:, 0] * np.nan, COLUMNS).measure(X, seeds=[0, 1, 2])
-    with pytest.raises(BadInput, match=r"shape \(\)"):
+    with pytest.raises(InvalidInputError, match=r"shape \(\)"):
         FunctionOracle(lambda X: 1.0, COLUMNS).measure(X, seeds=[0, 1, 2])
-    with pytest.raises(BadInput, match="noise_std"):
+    with pytest.raises(InvalidInputError, match="noise_std"):
         FunctionOracle(f, COLUMNS, noise_std=-1)
-    with pytest.raises(BadInput, match="row 0: noise"):
+    with pytest.raises(InvalidInputError, match="row 0: noise"):
         FunctionOracle(f, COLUMNS).measure([[1, -0.5]], seeds=[0])
 
 
@@ -104,7 +104,7 @@ def test_the_conformance_suite_finds_what_should_be_refused():
             X = np.where(np.isnan(X), 1.0, X)
             return super().measure(X, seeds=seeds, tokens=tokens, draws=draws)
 
-    with pytest.raises(AssertionError, match=r"split = nan was measured; it should raise BadInput"):
+    with pytest.raises(AssertionError, match=r"split = nan was measured; it should raise InvalidInputError"):
         check_oracle(Lenient(f, COLUMNS))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mbrl_split.columns import Column
-from mbrl_split.errors import BadInput, BudgetExhausted
+from mbrl_split.errors import InvalidInputError, BudgetExhaustedError
 from mbrl_split.oracles import FunctionOracle, Ledger, Measurement, Price, open_store
 from mbrl_split.oracles.record import encode
 
@@ -80,7 +80,7 @@ def test_a_call_that_does_not_fit_costs_nothing():
     asked = ledger.charge_of([[1, 1.0]] * 2, seeds=[0, 1])
     assert asked > 1
     before = json.dumps(ledger.state_dict())
-    with pytest.raises(BudgetExhausted, match=f"costs {asked:g} true evaluations, but only 1 of the budget of 3"):
+    with pytest.raises(BudgetExhaustedError, match=f"costs {asked:g} true evaluations, but only 1 of the budget of 3"):
         ledger.measure([[1, 1.0]] * 2, seeds=[0, 1])
     assert json.dumps(ledger.state_dict()) == before
     assert oracle.asked == [(1, 1.0)]
@@ -93,22 +93,22 @@ def test_bad_input_costs_nothing():
     oracle = Reader()
     ledger = Ledger(oracle)
     for X, seeds in (([[0, 1.0]], [0]), ([[1, np.nan]], [0]), ([[1, 1.0]], [-1]), ([[1, 1.0]], [0, 1]), ([1.0], [0])):
-        with pytest.raises(BadInput):
+        with pytest.raises(InvalidInputError):
             ledger.measure(X, seeds=seeds)
-    with pytest.raises(BadInput):
+    with pytest.raises(InvalidInputError):
         ledger.measure([[1, 1.0]], seeds=[0], tokens=0)
     assert ledger.spent == 0
     assert oracle.asked == []
-    with pytest.raises(BadInput, match="budget"):
+    with pytest.raises(InvalidInputError, match="budget"):
         Ledger(oracle, budget=-1)
-    with pytest.raises(BadInput, match="budget"):
+    with pytest.raises(InvalidInputError, match="budget"):
         Ledger(oracle, budget=float("nan"))
 
 
 def test_an_anonymous_function_is_not_kept_where_others_would_find_it():
     nameless = FunctionOracle(lambda X: X[:, 0], COLUMNS)
     assert Ledger(nameless).measure([[3, 1.0]], seeds=[0]).mean == [3.0]
-    with pytest.raises(BadInput, match="identity"):
+    with pytest.raises(InvalidInputError, match="identity"):
         Ledger(nameless, open_store(":memory:"))
 
 
@@ -138,7 +138,7 @@ def test_overspending_is_impossible(calls, budget, kept):
         try:
             ledger.measure(X, seeds=seeds, tokens=tokens, draws=draws)
             spent, seen = spent + cost, seen | news
-        except BudgetExhausted:
+        except BudgetExhaustedError:
             assert spent + cost > Fraction(budget) - Fraction(1, 10**9), "refused although it fits"
         assert ledger.spent == float(spent)
         assert spent <= Fraction(budget) * (1 + Fraction(1, 10**11))
@@ -174,7 +174,7 @@ def test_resumed_equals_uninterrupted(kept):
     assert ledger.state_dict() == whole.state_dict()
     assert ledger.spent == whole.spent
     assert ledger.seconds == whole.seconds
-    with pytest.raises(BadInput, match="reader"):
+    with pytest.raises(InvalidInputError, match="reader"):
         Ledger(FunctionOracle(lambda X: X[:, 0], COLUMNS)).load_state_dict(whole.state_dict())
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.oracles import WINDOW_DTYPE, FileStore, Measurement, SqliteStore, Store, open_store
 from mbrl_split.oracles.record import Damaged, about, decode, encode
 from mbrl_split.oracles.store import measurement_key
@@ -147,12 +147,12 @@ def test_what_cannot_be_a_store_is_refused_in_one_line(tmp_path):
     text.write_text("not a database, only a text that is long enough to be looked at as one" * 20)
     under_a_file = text / "truth.sqlite"
     for place in (text, under_a_file):
-        with pytest.raises(BadInput) as told:
+        with pytest.raises(InvalidInputError) as told:
             open_store(place)
         assert "\n" not in str(told.value)
     assert text.read_text().startswith("not a database")
     for place in (text / "folder", "/proc/mbrl", "/proc/mbrl/truth.sqlite"):
-        with pytest.raises(BadInput, match="cannot"):
+        with pytest.raises(InvalidInputError, match="cannot"):
             open_store(place)
 
 
@@ -160,7 +160,7 @@ def test_what_cannot_be_a_store_is_refused_in_one_line(tmp_path):
 def test_an_unwritable_folder_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     for place in (tmp_path, tmp_path / "truth.sqlite"):
-        with pytest.raises(BadInput, match="cannot be written"):
+        with pytest.raises(InvalidInputError, match="cannot be written"):
             open_store(place)
 
 

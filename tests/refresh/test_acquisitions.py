@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mbrl_split.columns import Column
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.refresh import (
     UCB,
     CostAware,
@@ -14,12 +14,12 @@ from mbrl_split.refresh import (
     Diverse,
     IntegratedVariance,
     MaxEpistemic,
-    Objective,
+    RewardFunction,
     OnPolicyAcquisition,
     RandomAcquisition,
     Thompson,
     TopTwo,
-    cross,
+    with_all_actions,
     design_pool,
     random_design,
     sobol_design,
@@ -28,7 +28,7 @@ from mbrl_split.registry import ACQUISITIONS
 from mbrl_split.surrogates.base import Prediction
 
 COLUMNS = (Column("split", "layers", 1, 4, "ordinal"), Column("noise", "RMS", 0.1, 10.0, "log"))
-OBJECTIVE = Objective(COLUMNS, lambda d, X: -d, cost=lambda X: 5 - X[:, 0])
+OBJECTIVE = RewardFunction(COLUMNS, lambda d, X: -d, cost=lambda X: 5 - X[:, 0])
 
 
 class Posterior:
@@ -80,7 +80,7 @@ def test_sobol_is_balanced_where_random_is_not():
 
 def test_cross_puts_the_action_where_its_column_is():
     columns = (COLUMNS[1], COLUMNS[0])
-    rows = cross(np.array([[0.5], [2.0]]), columns, action=1)
+    rows = with_all_actions(np.array([[0.5], [2.0]]), columns, action=1)
     np.testing.assert_array_equal(rows[:, 1], [1, 2, 3, 4, 1, 2, 3, 4])
     np.testing.assert_array_equal(rows[:, 0], [0.5] * 4 + [2.0] * 4)
 
@@ -150,7 +150,7 @@ def test_ucb_is_optimistic_for_costs_and_gains(pool):
     picks = UCB(kappa=2).bind(OBJECTIVE).select(pool, surrogate, 8, rng)
     assert set(pool[picks, 0]) == {3}
     assert len(set(pool[picks, 1])) == 8  # one per context
-    gain = Objective(COLUMNS, lambda d, X: d)
+    gain = RewardFunction(COLUMNS, lambda d, X: d)
     assert set(pool[UCB(kappa=1).bind(gain).select(pool, surrogate, 8, rng), 0]) == {1}  # 3.1 against 2.5
     assert set(pool[UCB(kappa=2).bind(gain).select(pool, surrogate, 8, rng), 0]) == {3}  # 3.2 against 3.5
 
@@ -184,7 +184,7 @@ def test_top_two_looks_at_the_closest_race_and_measures_its_less_certain_side():
 
 
 def test_reward_aware_acquisitions_ask_for_the_reward(pool):
-    with pytest.raises(BadInput, match="needs to know the reward"):
+    with pytest.raises(InvalidInputError, match="needs to know the reward"):
         UCB().select(pool, Posterior(lambda X: X[:, 0], independent(lambda X: X[:, 0])), 1, np.random.default_rng(0))
 
 
@@ -198,7 +198,7 @@ def test_every_acquisition_is_data_seeded_and_returns_n_rows(pool):
         np.testing.assert_array_equal(*picks)
         assert picks[0].shape == (6,)
         assert picks[0].dtype == np.int64
-        assert "objective" not in bound.config()
+        assert "reward_function" not in bound.config()
         if "inner" not in bound.config():
             assert type(acquisition)(**bound.config()) == acquisition
     assert Diverse(MaxEpistemic()).config() == {"inner": {"name": "MaxEpistemic", "where": "both"}, "radius": 0.1}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mbrl_split import BadInput
+from mbrl_split import InvalidInputError
 from mbrl_split.refresh import CostAware, Disagreement, Diverse, MaxEpistemic
 from mbrl_split.registry import ACQUISITIONS
 
@@ -14,7 +14,7 @@ def test_names_make_what_is_made_by_hand() -> None:
 
 
 def test_an_acquisition_without_a_score_cannot_be_wrapped() -> None:
-    with pytest.raises(BadInput, match="'thompson' gives rows no score"):
+    with pytest.raises(InvalidInputError, match="'thompson' gives rows no score"):
         ACQUISITIONS["diverse"](inner="thompson")
-    with pytest.raises(BadInput, match="did you mean 'epistemic'"):
+    with pytest.raises(InvalidInputError, match="did you mean 'epistemic'"):
         ACQUISITIONS["cost-aware"](inner="epistemics")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mbrl_split.columns import Column
-from mbrl_split.errors import BadInput, BudgetExhausted
+from mbrl_split.errors import InvalidInputError, BudgetExhaustedError
 from mbrl_split.oracles import FunctionOracle, Ledger
 from mbrl_split.refresh import (
     Always,
@@ -20,7 +20,7 @@ from mbrl_split.refresh import (
     FixedInterval,
     Geometric,
     Never,
-    Paced,
+    PowerLawBudget,
     RefreshSchedule,
     RefreshState,
     UncertaintyTriggered,
@@ -59,7 +59,7 @@ def test_open_loop_schedules_pay_when_they_say() -> None:
 def test_pacing_follows_its_curve_to_the_last_evaluation() -> None:
     spent = 10.0
     for step in range(500, 10_001, 500):
-        spent += Paced(power=2.0, batch=1).decide(state(step=step, spent=spent)).n
+        spent += PowerLawBudget(power=2.0, batch=1).decide(state(step=step, spent=spent)).n
         assert spent == max(10, int(100 * (step / 10_000) ** 2))
     assert spent == 100
 
@@ -70,8 +70,8 @@ def test_uncertainty_and_value_of_information_compare_with_their_thresholds() ->
     assert UncertaintyTriggered(0.1, n=4).decide(state()).n == 0  # an unknown uncertainty never pays
     assert UncertaintyTriggered(0.1, n=4, every=501).decide(state(epistemic=1.0)).n == 0
     # 9,000 steps left × .01 = 90 to win; 8 evaluations at 11 cost 88, at 12 they cost 96.
-    assert ValueOfInformation(11, n=8).decide(state(gain=0.01)).n == 8
-    assert ValueOfInformation(12, n=8).decide(state(gain=0.01)).n == 0
+    assert ValueOfInformation(11, n=8).decide(state(value_of_information=0.01)).n == 8
+    assert ValueOfInformation(12, n=8).decide(state(value_of_information=0.01)).n == 0
 
 
 def test_detectors_match_hand_computed_sums() -> None:
@@ -99,15 +99,15 @@ def test_error_trigger_audits_then_alarms() -> None:
         lambda: FixedInterval(0),
         lambda: FixedInterval(10, n=0),
         lambda: Geometric(10, ratio=1.0),
-        lambda: Paced(power=0),
+        lambda: PowerLawBudget(power=0),
         lambda: UncertaintyTriggered(float("nan")),
         lambda: ErrorTriggered(detector="adwin"),  # type: ignore[arg-type]
         lambda: ErrorTriggered(slack=-1),
-        lambda: Paced().decide(state(budget=math.inf)),
+        lambda: PowerLawBudget().decide(state(budget=math.inf)),
     ],
 )
 def test_bad_settings_are_refused(build: object) -> None:
-    with pytest.raises(BadInput):
+    with pytest.raises(InvalidInputError):
         build()  # type: ignore[operator]
 
 
@@ -127,7 +127,7 @@ schedules = st.one_of(
     st.builds(FixedInterval, st.integers(1, 500), st.integers(1, 40)),
     st.builds(Geometric, st.integers(1, 500), st.floats(1.1, 4), st.integers(1, 40)),
     st.builds(Doubling, st.integers(1, 500)),
-    st.builds(Paced, st.floats(0.2, 4), st.integers(1, 20)),
+    st.builds(PowerLawBudget, st.floats(0.2, 4), st.integers(1, 20)),
     st.builds(UncertaintyTriggered, st.floats(0.01, 1), st.integers(1, 40), st.integers(1, 500)),
     st.builds(ErrorTriggered, st.integers(1, 40), st.integers(1, 300), st.integers(1, 10)),
     st.builds(ValueOfInformation, st.floats(0.01, 10), st.integers(1, 40), st.integers(1, 500)),
@@ -146,7 +146,7 @@ def test_no_schedule_overspends(schedule: RefreshSchedule, budget: float, initia
         ledger.measure(rng.random((n, 1)), seeds=rng.integers(0, 1000, n))
 
     if initial > budget:
-        with pytest.raises(BudgetExhausted):
+        with pytest.raises(BudgetExhaustedError):
             measure(initial)
         initial = 0
     else:
@@ -167,7 +167,7 @@ def test_no_schedule_overspends(schedule: RefreshSchedule, budget: float, initia
                     epistemic=float(rng.random()),
                     residuals=residuals,
                     steps_since_audit=step - last_audit,
-                    gain=float(rng.random()),
+                    value_of_information=float(rng.random()),
                 )
             )
             if decision.audit:
@@ -175,6 +175,6 @@ def test_no_schedule_overspends(schedule: RefreshSchedule, budget: float, initia
                 residuals = (*residuals, *rng.normal(1.0, 2.0, decision.audit))
                 last_audit = step
         if decision.n:
-            measure(decision.n)  # raises BudgetExhausted if the schedule asked for too much
+            measure(decision.n)  # raises BudgetExhaustedError if the schedule asked for too much
             rows, refreshes, last, residuals = rows + decision.n, refreshes + 1, step, ()
         assert ledger.spent <= budget

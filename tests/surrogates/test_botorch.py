@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates import GPSurrogate
 from mbrl_split.testing import check_surrogate
 
@@ -46,7 +46,7 @@ def test_known_errors_are_not_learned_as_noise():
 
 def test_without_botorch_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "botorch.fit", None)
-    with pytest.raises(BadInput, match=r"mbrl-split\[botorch\]"):
+    with pytest.raises(InvalidInputError, match=r"mbrl-split\[botorch\]"):
         GPSurrogate(library="botorch").fit(*rows(20))
-    with pytest.raises(BadInput, match="library is"):
+    with pytest.raises(InvalidInputError, match="library is"):
         GPSurrogate(library="gpflow")

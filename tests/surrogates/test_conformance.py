@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.registry import SURROGATES
 from mbrl_split.surrogates import (
     EnsembleSurrogate,
@@ -80,6 +80,6 @@ def test_an_estimator_that_cannot_be_saved_says_so(tmp_path):
 
     X = np.random.default_rng(0).random((20, 2))
     surrogate = SklearnSurrogate(Own()).fit(X, X.sum(axis=1))
-    with pytest.raises(BadInput, match="cannot be saved"):
+    with pytest.raises(InvalidInputError, match="cannot be saved"):
         surrogate.save(tmp_path / "s")
     assert not (tmp_path / "s").exists()

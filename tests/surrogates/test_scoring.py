@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from mbrl_split.errors import BadInput
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates import Prediction, score
 from mbrl_split.surrogates.quantiles import SCORES, KnotPrediction
 from mbrl_split.surrogates.scoring import gaussian_crps, quantile_crps
@@ -53,5 +53,5 @@ def test_knots_of_a_normal_law_give_its_density():
 
 @pytest.mark.parametrize("y", [np.zeros(2), np.array([0.0, np.nan, 1.0])])
 def test_targets_to_score_are_checked(y):
-    with pytest.raises(BadInput):
+    with pytest.raises(InvalidInputError):
         score(Prediction(np.zeros(3), np.ones(3), np.ones(3)), y)

@@ -8,9 +8,9 @@ import pytest
 from scipy import special, stats
 
 from mbrl_split.columns import Column
-from mbrl_split.errors import BadInput, Refused
+from mbrl_split.errors import InvalidInputError, UnsupportedError
+from mbrl_split.layer_split import FadingSurrogate, window_rows
 from mbrl_split.surrogates import (
-    FadingSurrogate,
     GPSurrogate,
     MLPSurrogate,
     Prediction,
@@ -18,7 +18,6 @@ from mbrl_split.surrogates import (
     Surrogate,
     TabulatedSurrogate,
     load_surrogate,
-    window_rows,
 )
 from mbrl_split.surrogates.quantiles import SCORES, KnotPrediction
 
@@ -50,11 +49,11 @@ class Known(Surrogate):
         return Known(self.f, self.std, self.noise)
 
     def save(self, path):
-        raise BadInput("a test double is not saved")
+        raise InvalidInputError("a test double is not saved")
 
     @classmethod
     def load(cls, path, *, device="cpu"):
-        raise Refused("a test double is not saved")
+        raise UnsupportedError("a test double is not saved")
 
 
 def queries(n, columns, seed=0):
@@ -83,9 +82,9 @@ def test_a_table_follows_its_surrogate_and_can_be_made_monotone():
     before = table.predict(line).mean
     table.update(X, y + 5)
     assert np.mean(table.predict(line).mean - before) > 1
-    with pytest.raises(BadInput, match="columns"):
+    with pytest.raises(InvalidInputError, match="columns"):
         TabulatedSurrogate(GPSurrogate()).fit(X, y)
-    with pytest.raises(BadInput, match="is not an integer in"):
+    with pytest.raises(InvalidInputError, match="is not an integer in"):
         table.predict([[1.5, 0.1]])
 
 
@@ -158,9 +157,9 @@ def test_the_inner_surrogate_sees_ratios():
     FadingSurrogate(inner).fit(X, [1.0, 2.0], columns=PLAIN)
     np.testing.assert_allclose(inner.seen, [[2, 1.2], [3, 0.05]])
     assert [c.name for c in inner.columns] == ["split", "ratio"]
-    with pytest.raises(BadInput, match="single windows"):
+    with pytest.raises(InvalidInputError, match="single windows"):
         FadingSurrogate(inner).fit(X[:, :3], [1.0, 2.0], columns=PLAIN)
-    with pytest.raises(BadInput, match="split, noise and m"):
+    with pytest.raises(InvalidInputError, match="split, noise and m"):
         FadingSurrogate(inner).fit(X, [1.0, 2.0], columns=(NOISE, SPLIT, PLAIN[2]))
 
 
@@ -170,7 +169,7 @@ def test_gains_that_fade_by_no_known_law_are_refused():
     assert plain.predict([[2, 0.5]]).mean[0] == pytest.approx(curve(2, 0.5), abs=0.01)
     faded = np.column_stack([still, np.sqrt(np.random.default_rng(1).exponential(size=20))])
     for learn in (plain.update, lambda X, y: FadingSurrogate(inner).fit(X, y, columns=PLAIN[:2])):
-        with pytest.raises(BadInput, match="a column m that says how it fades"):
+        with pytest.raises(InvalidInputError, match="a column m that says how it fades"):
             learn(faded, np.ones(20))
     # Rayleigh fading, said as the message says it.
     rayleigh = (*PLAIN[:2], Column("m", "1", 1.0, 1.0, "log"))
@@ -224,7 +223,7 @@ def test_a_wrapper_refuses_an_inner_surrogate_that_is_not_its_own(tmp_path):
         file.unlink()
     for file in inner[1].iterdir():
         (inner[0] / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(Refused):
+    with pytest.raises(UnsupportedError):
         load_surrogate(tmp_path / "0")
 
 

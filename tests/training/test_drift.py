@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from mbrl_split import scenario
+from mbrl_split.layer_split import scenario
 from mbrl_split.agents import EpsilonGreedy
-from mbrl_split.envs import LLMSplitVector, OracleSource
-from mbrl_split.errors import BadInput
+from mbrl_split.layer_split import LLMSplitVector
+from mbrl_split.envs import OracleSource
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.oracles import FunctionOracle, Ledger
 from mbrl_split.refresh import Always, ErrorTriggered, RandomAcquisition, RefreshState
 from mbrl_split.surrogates import GPSurrogate
@@ -42,7 +43,7 @@ def train(folder, schedule, **settings):
     surrogate.fit = lambda X, y, **rest: (seen.append(np.array(y)), fit(X, y, **rest))[1]
     trainer = ModelBasedTrainer(
         env, EpsilonGreedy(env.single_observation_space, env.single_action_space, seed=1), surrogate, schedule,
-        RandomAcquisition(), ledger, total_steps=1200, chunk_steps=100, initial_design=24, seed=2,
+        RandomAcquisition(), ledger, total_steps=1200, segment_steps=100, initial_design=24, seed=2,
         on_step=world.on_step, logger=RunLogger(folder, tensorboard=False), **settings,
     )  # fmt: skip
     return trainer, seen
@@ -91,7 +92,7 @@ def test_the_world_is_as_it_was_after_an_interruption(tmp_path):
 
     whole = attempt("whole")
     whole.run()
-    going = attempt("cut").chunks()
+    going = attempt("cut").segments()
     for _ in range(8):  # beyond the change
         next(going)
     del going
@@ -110,5 +111,5 @@ def test_only_an_alarm_forgets(tmp_path):
     assert not decide((9.0,)).forget
     assert not decide((0.1,), forget=True).forget
     assert not decide((9.0,), spent=40.0, forget=True).forget  # nothing left to learn anew from
-    with pytest.raises(BadInput, match="memory"):
+    with pytest.raises(InvalidInputError, match="memory"):
         train(tmp_path, Always(), memory=0)

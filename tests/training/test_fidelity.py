@@ -7,20 +7,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbrl_split import scenario
+from mbrl_split.layer_split import scenario
 from mbrl_split.agents import PPO
 from mbrl_split.bench.base import Task
 from mbrl_split.bench.methods import AgentMethod
-from mbrl_split.envs import LLMSplitVector, OracleSource
-from mbrl_split.errors import BadInput, BudgetExhausted
-from mbrl_split.oracles import FunctionOracle, Ledger, PerplexityOracle, TableOracle, open_store
-from mbrl_split.refresh import Always, Doubling, Fidelity, RandomAcquisition, clarity, random_design
+from mbrl_split.layer_split import LLMSplitVector
+from mbrl_split.envs import OracleSource
+from mbrl_split.errors import InvalidInputError, BudgetExhaustedError
+from mbrl_split.oracles import FunctionOracle, Ledger, open_store
+from mbrl_split.layer_split import PerplexityOracle, TableOracle
+from mbrl_split.refresh import Always, Doubling, Fidelity, RandomAcquisition, probability_best, random_design
 from mbrl_split.surrogates import GPSurrogate, MLPSurrogate, TabulatedSurrogate
-from mbrl_split.training import ModelBasedTrainer, llm_split_objective, measure_parts
+from mbrl_split.training import ModelBasedTrainer, measure_parts
+from mbrl_split.layer_split import split_reward
 
 SCENARIO = scenario("equalised")
 COLUMNS = SCENARIO.columns(12)
-OBJECTIVE = llm_split_objective(SCENARIO, 12)
+OBJECTIVE = split_reward(SCENARIO, 12)
 DECLARED = 1024
 
 
@@ -44,7 +47,7 @@ def trainer_of(f, fidelity, budget=60.0, initial=22, n=4, schedule=None):
     agent = PPO(env.single_observation_space, env.single_action_space, n_steps=8, batch_size=64, n_epochs=1, seed=1)
     return ModelBasedTrainer(
         env, agent, TabulatedSurrogate(MLPSurrogate(steps=60), 5), schedule or Always(n=n), RandomAcquisition(), ledger,
-        total_steps=192, chunk_steps=64, initial_design=initial, fidelity=fidelity, seed=3,
+        total_steps=192, segment_steps=64, initial_design=initial, fidelity=fidelity, seed=3,
     )  # fmt: skip
 
 
@@ -79,7 +82,7 @@ class Sure(GPSurrogate):
 
 def parts_of(f, *, noise=0.05, budget=None, n=3, fidelity=None):
     """Parts of n rows after 66 rows of truth, each part learnt before the next."""
-    fidelity = fidelity or Fidelity(tokens=256, parts=4)
+    fidelity = fidelity or Fidelity(tokens=256, sequential_parts=4)
     rng = np.random.default_rng(5)
     X = random_design(COLUMNS, 66, rng)
     X[:, 0] = np.tile(np.arange(1, 12), 6)
@@ -91,7 +94,7 @@ def parts_of(f, *, noise=0.05, budget=None, n=3, fidelity=None):
         last = np.arange(len(found)) >= len(found) - len(rows)
         np.testing.assert_array_equal(found.X[last], rows)  # only what was measured last is asked about
         surrogate.update(rows, found.y[last])
-        return clarity(rows, surrogate, OBJECTIVE, rng) < fidelity.confidence
+        return probability_best(rows, surrogate, OBJECTIVE, rng) < fidelity.confidence
 
     rows = random_design(COLUMNS, n, rng)
     sizes = [len(part) for part, _ in measure_parts(ledger, rows, rng, fidelity, undecided)]
@@ -135,17 +138,17 @@ def test_clarity_is_the_probability_of_the_best_action():
     from scipy.stats import norm
 
     from mbrl_split.columns import Column
-    from mbrl_split.refresh import Objective
+    from mbrl_split.refresh import RewardFunction
 
     columns = (Column("a", "1", 1, 2, "ordinal"), Column("x", "1", 0.0, 1.0))
     X = random_design(columns, 200, np.random.default_rng(0))
-    found = clarity(X, Two(), Objective(columns, lambda y, X: -y), np.random.default_rng(1))
+    found = probability_best(X, Two(), RewardFunction(columns, lambda y, X: -y), np.random.default_rng(1))
     assert found.shape == (200,)
     assert found.mean() == pytest.approx(norm.cdf(1 / np.sqrt(2)), abs=4 * np.sqrt(0.18 / (200 * 128)))
 
 
 def test_the_loop_pays_less_where_the_decision_is_clear():
-    spent = {f.__name__: trainer_of(f, Fidelity(tokens=256, parts=4), budget=None) for f in (clear, tie)}
+    spent = {f.__name__: trainer_of(f, Fidelity(tokens=256, sequential_parts=4), budget=None) for f in (clear, tie)}
     for trainer in spent.values():
         trainer.run()
     # 22 initial rows get one part; of two refreshes of 4 evaluations the tie takes all.
@@ -166,16 +169,16 @@ def test_no_fidelity_overspends(budget, tokens, parts, confidence, seed):
     """On the measured table, clean references included."""
     oracle = TableOracle.load("tiny-llama", SCENARIO)
     ledger = Ledger(oracle, budget=budget)
-    fidelity = {"tokens": tokens, "parts": parts, "confidence": confidence}
+    fidelity = {"tokens": tokens, "sequential_parts": parts, "confidence": confidence}
     method = AgentMethod(
         "argmax",
         "mlp",
         acquisition="random",
-        settings={"source": {"steps": 5}, "trainer": {"initial_design": 6, "rounds": 2}, "fidelity": fidelity},
+        settings={"source": {"steps": 5}, "trainer": {"initial_design": 6, "refresh_batches": 2}, "fidelity": fidelity},
     )
     task = Task(SCENARIO, 12, ledger, seed, 1, None)
     if budget < 2 * tokens / DECLARED:  # a row and its references
-        with pytest.raises(BudgetExhausted):
+        with pytest.raises(BudgetExhaustedError):
             list(method.learn(task))
         assert ledger.spent == 0
         return
@@ -195,7 +198,7 @@ def test_live_parts_are_charged_and_stored_like_any_measurement(tmp_path):
     def pay():
         ledger = Ledger(oracle, store)
         everyone = measure_parts(
-            ledger, rows, np.random.default_rng(1), Fidelity(64, parts=2), lambda X: np.full(len(X), True)
+            ledger, rows, np.random.default_rng(1), Fidelity(64, sequential_parts=2), lambda X: np.full(len(X), True)
         )
         return [found.mean for _, found in everyone], ledger
 
@@ -208,11 +211,11 @@ def test_live_parts_are_charged_and_stored_like_any_measurement(tmp_path):
 
 
 def test_what_is_wrong_is_said():
-    for bad in ({"tokens": 0}, {"draws": 0}, {"parts": 1.5}, {"confidence": 0}, {"confidence": float("nan")}):
-        with pytest.raises(BadInput, match=next(iter(bad))):
+    for bad in ({"tokens": 0}, {"draws": 0}, {"sequential_parts": 1.5}, {"confidence": 0}, {"confidence": float("nan")}):
+        with pytest.raises(InvalidInputError, match=next(iter(bad))):
             Fidelity.of(bad)
-    with pytest.raises(BadInput, match="did you mean 'tokens'"):
+    with pytest.raises(InvalidInputError, match="did you mean 'tokens'"):
         Fidelity.of({"token": 256})
-    assert Fidelity.of(Fidelity(256, parts=2).config()) == Fidelity(256, parts=2)
-    assert Fidelity(256, parts=2).rows(10, 1024) == 20
+    assert Fidelity.of(Fidelity(256, sequential_parts=2).config()) == Fidelity(256, sequential_parts=2)
+    assert Fidelity(256, sequential_parts=2).rows(10, 1024) == 20
     assert Fidelity(4096).rows(1, 1024) == 1

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import vector as wrappers
 
-from mbrl_split import scenario
+from mbrl_split.layer_split import scenario
 from mbrl_split.agents import DQN
-from mbrl_split.envs import LLMSplit, LLMSplitVector, OracleSource, rules
+from mbrl_split.layer_split import LLMSplit, LLMSplitVector
+from mbrl_split.envs import OracleSource
+from mbrl_split.layer_split.envs import rules
 from mbrl_split.oracles import FunctionOracle, Ledger
 from mbrl_split.refresh import FixedInterval, RandomAcquisition
 from mbrl_split.surrogates import MLPSurrogate, TabulatedSurrogate
@@ -40,12 +42,12 @@ def test_replayed_rewards_follow_the_refit():
         RandomAcquisition(),
         ledger,
         total_steps=512,
-        chunk_steps=256,
+        segment_steps=256,
         initial_design=12,
         visited=10_000,
     )
-    chunks = trainer.chunks()
-    assert next(chunks).step >= 256  # and then the surrogate was refitted
+    segments = trainer.segments()
+    assert next(segments).step >= 256  # and then the surrogate was refitted
     replay, version = agent._replay, trainer.source.version
     n, asked = len(replay), len(trainer.visited.queries)
     before = replay.fields["reward"].copy()
@@ -60,7 +62,7 @@ def test_replayed_rewards_follow_the_refit():
     assert (replay.fields["version"][filled] == version).mean() > 0.99
     assert np.abs(before - replay.fields["reward"])[filled].mean() > 1e-3, "the refit must have changed something"
     assert len(trainer.visited.queries) == asked, "a replayed transition is no new visit"
-    for _ in chunks:
+    for _ in segments:
         pass
     assert agent.num_steps >= 512
 
@@ -72,12 +74,12 @@ def test_wrapped_rewards_are_not_mixed_with_those_from_inside():
     env = wrappers.TransformReward(inside, lambda reward: 100 + reward)
     agent = DQN(env.single_observation_space, env.single_action_space, seed=0, learning_starts=64, train_freq=8)
     surrogate = MLPSurrogate(hidden=(8,), steps=50, seed=0)
-    settings = {"total_steps": 512, "chunk_steps": 256, "initial_design": 12}
+    settings = {"total_steps": 512, "segment_steps": 256, "initial_design": 12}
     trainer = ModelBasedTrainer(env, agent, surrogate, FixedInterval(256, n=8), RandomAcquisition(), ledger, **settings)
-    chunks = trainer.chunks()
-    assert next(chunks).source_version > 1
+    segments = trainer.segments()
+    assert next(segments).source_version > 1
     assert len(agent._replay) == 0
-    next(chunks)
+    next(segments)
     assert agent._replay.fields["reward"][:, : len(agent._replay) // 8].min() > 50
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mbrl_split import scenario
+from mbrl_split.layer_split import scenario
 from mbrl_split.agents import DQN, PPO
-from mbrl_split.envs import LLMSplitVector, OracleSource
+from mbrl_split.layer_split import LLMSplitVector
+from mbrl_split.envs import OracleSource
 from mbrl_split.oracles import FunctionOracle, Ledger
 from mbrl_split.refresh import Never, RandomAcquisition
 from mbrl_split.surrogates import MLPSurrogate
@@ -30,12 +31,12 @@ def on_surrogate(env, agent, shift, total=512):
         ledger(shift),
         total_steps=total,
         initial_design=16,
-        chunk_steps=total,
+        segment_steps=total,
     ).run()
 
 
 def on_truth(env, agent, shift):
-    TruthTrainer(env, agent, ledger(shift), total_steps=256, chunk_steps=64).run()
+    TruthTrainer(env, agent, ledger(shift), total_steps=256, segment_steps=64).run()
 
 
 @pytest.mark.parametrize("then", [on_truth, on_surrogate])

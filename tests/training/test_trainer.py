@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mbrl_split import scenario
+from mbrl_split.layer_split import scenario
 from mbrl_split.agents import PPO, SurrogateBandit
-from mbrl_split.envs import LLMSplitVector, OracleSource, rules
-from mbrl_split.errors import BadInput, BudgetExhausted
-from mbrl_split.evaluation import DecisionProblem, agent_policy
+from mbrl_split.layer_split import LLMSplitVector
+from mbrl_split.envs import OracleSource
+from mbrl_split.layer_split.envs import rules
+from mbrl_split.errors import InvalidInputError, BudgetExhaustedError
+from mbrl_split.layer_split import SplitJudge, agent_policy
 from mbrl_split.oracles import FunctionOracle, Ledger
 from mbrl_split.refresh import (
     UCB,
@@ -28,14 +30,15 @@ from mbrl_split.refresh import (
     IntegratedVariance,
     Never,
     OnPolicyAcquisition,
-    Paced,
+    PowerLawBudget,
     RandomAcquisition,
     Thompson,
     UncertaintyTriggered,
     ValueOfInformation,
 )
 from mbrl_split.surrogates import MLPSurrogate, TabulatedSurrogate
-from mbrl_split.training import ModelBasedTrainer, RunLogger, TruthTrainer, argmax_policy, train_on_truth
+from mbrl_split.training import ModelBasedTrainer, RunLogger, TruthTrainer, train_on_truth
+from mbrl_split.layer_split import argmax_policy
 
 SCENARIO = scenario("equalised", context={"noise": [0.03, 3.0]})
 COLUMNS = SCENARIO.columns(12)
@@ -51,7 +54,7 @@ def make(budget=64.0, schedule=None, acquisition=None, noise=0.02, total=2048, s
     env = LLMSplitVector(8, scenario, source=OracleSource(Ledger(ledger.oracle)))
     agent = PPO(env.single_observation_space, env.single_action_space, n_steps=16, batch_size=64, n_epochs=4, seed=1)
     surrogate = TabulatedSurrogate(MLPSurrogate(hidden=(32, 32), steps=150, seed=2), 9)
-    settings = {"initial_design": 24, "chunk_steps": 256, "seed": 3, **settings}
+    settings = {"initial_design": 24, "segment_steps": 256, "seed": 3, **settings}
     return ModelBasedTrainer(
         env,
         agent,
@@ -71,7 +74,7 @@ def records(folder: Path, kind: str | None = None) -> list[dict]:
 
 def test_it_pays_what_the_schedule_says_and_logs_both_rewards(tmp_path):
     trainer = make(logger=RunLogger(tmp_path), budget=100)
-    snapshots = list(trainer.chunks())
+    snapshots = list(trainer.segments())
     assert [s.step for s in snapshots] == [256, 512, 768, 1024, 1280, 1536, 1792, 2048]
     assert [s.true_evaluations for s in snapshots] == [24, 32, 32, 40, 40, 48, 48, 48]
     # What was bought at 512 is in the surrogate then, and in the agent 256 steps later.
@@ -117,9 +120,9 @@ def test_the_agent_learns_from_the_surrogate_alone():
 
 
 def test_it_learns_to_beat_the_best_fixed_split():
-    trainer = make(budget=200, schedule=FixedInterval(4096, n=16), total=16_384, initial_design=120, chunk_steps=2048)
+    trainer = make(budget=200, schedule=FixedInterval(4096, n=16), total=16_384, initial_design=120, segment_steps=2048)
     agent = trainer.run()
-    problem = DecisionProblem.of_function(SCENARIO, 12, damage, n_contexts=2000, seed=9)
+    problem = SplitJudge.of_function(SCENARIO, 12, damage, n_contexts=2000, seed=9)
     assert problem.regret(argmax_policy(trainer.surrogate, SCENARIO, 12)).reported < 0.5
     learnt = problem.regret(agent_policy(agent, SCENARIO, 12))
     fresh = make().agent
@@ -135,7 +138,7 @@ def test_a_spent_budget_ends_paying_not_training(tmp_path, budget):
 
 
 def test_a_budget_for_no_row_at_all_is_an_error():
-    with pytest.raises(BudgetExhausted, match="no row to begin with"):
+    with pytest.raises(BudgetExhaustedError, match="no row to begin with"):
         make(budget=0.5).run()
 
 
@@ -175,7 +178,7 @@ def test_audits_are_paid_noticed_and_learnt_from(tmp_path):
     ("schedule", "acquisition"),
     [
         (Doubling(512), UCB()),
-        (Paced(batch=1), Thompson()),
+        (PowerLawBudget(batch=1), Thompson()),
         (UncertaintyTriggered(1e-6, n=4), IntegratedVariance(candidates=64)),
         (ValueOfInformation(1e-6, n=4), RandomAcquisition()),
     ],
@@ -223,7 +226,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path, name):
         return make(logger=RunLogger(folder), checkpoint_dir=folder / "checkpoint", budget=100, **SETUPS[name])
 
     for chunks_until_cut in (1, 3, 2):
-        going = attempt().chunks()
+        going = attempt().segments()
         for _ in range(chunks_until_cut):
             next(going)
         del going  # what is not in the checkpoint is lost, as if the process had died
@@ -259,7 +262,7 @@ def test_a_resumed_bandit_follows_the_surrogate_it_shares(tmp_path):
 
     whole = attempt("whole")
     whole.run()
-    going = attempt("cut").chunks()
+    going = attempt("cut").segments()
     assert next(going).step < next(going).step < 1024
     last = attempt("cut")
     last.run()
@@ -268,8 +271,8 @@ def test_a_resumed_bandit_follows_the_surrogate_it_shares(tmp_path):
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    next(make(checkpoint_dir=tmp_path).chunks())
-    with pytest.raises(BadInput, match="seed was 3, is 4"):
+    next(make(checkpoint_dir=tmp_path).segments())
+    with pytest.raises(InvalidInputError, match="seed was 3, is 4"):
         make(checkpoint_dir=tmp_path, seed=4).run()
     fresh = make(checkpoint_dir=tmp_path, seed=4, total=512)
     fresh.run(resume=False)
@@ -279,7 +282,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 def test_a_run_that_was_left_goes_on_without_a_checkpoint(tmp_path):
     whole, left = (make(logger=RunLogger(tmp_path / name, tensorboard=False)) for name in ("whole", "left"))
     whole.run()
-    assert next(left.chunks()).step == 256
+    assert next(left.segments()).step == 256
     for _ in range(2):
         left.run()
         assert left.ledger.state_dict() == whole.ledger.state_dict()
@@ -288,7 +291,7 @@ def test_a_run_that_was_left_goes_on_without_a_checkpoint(tmp_path):
 
 def test_a_log_may_move(tmp_path):
     """Resuming into a new folder logs what follows, and not a gap of zero bytes before it."""
-    next(make(logger=RunLogger(tmp_path / "old"), checkpoint_dir=tmp_path / "checkpoint").chunks())
+    next(make(logger=RunLogger(tmp_path / "old"), checkpoint_dir=tmp_path / "checkpoint").segments())
     make(logger=RunLogger(tmp_path / "new"), checkpoint_dir=tmp_path / "checkpoint").run()
     assert records(tmp_path / "new", "train")[0]["step"] == 384
     again = RunLogger(tmp_path / "new", tensorboard=False)
@@ -334,7 +337,7 @@ def truth_trainer(folder, total=512, budget=None, **settings):
     env = LLMSplitVector(8, SCENARIO, source=OracleSource(ledger))
     agent = PPO(env.single_observation_space, env.single_action_space, n_steps=16, batch_size=64, n_epochs=2, seed=1)
     return TruthTrainer(
-        env, agent, ledger, total_steps=total, chunk_steps=128, logger=RunLogger(folder, tensorboard=False), **settings
+        env, agent, ledger, total_steps=total, segment_steps=128, logger=RunLogger(folder, tensorboard=False), **settings
     )
 
 
@@ -344,7 +347,7 @@ def test_learning_on_the_truth_pays_each_step_and_resumes_exactly(tmp_path):
     assert whole.ledger.spent == 512
     assert all("true/episode/return" in r for r in records(tmp_path / "whole", "train"))
     for _ in range(3):
-        next(truth_trainer(tmp_path / "cut", checkpoint_dir=tmp_path / "cut" / "checkpoint").chunks())
+        next(truth_trainer(tmp_path / "cut", checkpoint_dir=tmp_path / "cut" / "checkpoint").segments())
     last = truth_trainer(tmp_path / "cut", checkpoint_dir=tmp_path / "cut" / "checkpoint")
     last.run()
     assert (tmp_path / "cut" / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
@@ -353,7 +356,7 @@ def test_learning_on_the_truth_pays_each_step_and_resumes_exactly(tmp_path):
 
 def test_learning_on_the_truth_stops_where_the_budget_does(tmp_path):
     trainer = truth_trainer(tmp_path, budget=300)
-    snapshots = list(trainer.chunks())
+    snapshots = list(trainer.segments())
     assert trainer.ledger.spent == 296  # 37 steps of 8; the next would not have fitted
     assert snapshots[-1].finished
     assert snapshots[-1].step == 296
@@ -361,7 +364,7 @@ def test_learning_on_the_truth_stops_where_the_budget_does(tmp_path):
 
 
 def test_a_raised_budget_goes_on(tmp_path):
-    """Also from 256 steps, where the budget of 256 ends at a chunk's border; an equal budget changes nothing."""
+    """Also from 256 steps, where the budget of 256 ends at a segment's border; an equal budget changes nothing."""
     for budget, step, ends in ((256, 256, 1), (256, 256, 1), (384, 384, 2), (388, 384, 3), (1000, 512, 3)):
         trainer = truth_trainer(tmp_path, budget=budget, checkpoint_dir=tmp_path / "checkpoint")
         trainer.run()
@@ -376,7 +379,7 @@ def test_learning_on_the_truth_goes_on_without_a_checkpoint(tmp_path):
     trainer.run()
     assert [r["step"] for r in records(tmp_path)] == [0], "the end is told once, and stays told"
     trainer = truth_trainer(tmp_path, budget=300)
-    next(trainer.chunks())
+    next(trainer.segments())
     for budget, spent, ends in ((300, 296, 1), (300, 296, 1), (1000, 512, 1)):
         trainer.ledger.budget = budget
         trainer.run()
@@ -388,24 +391,24 @@ def test_learning_on_the_truth_goes_on_without_a_checkpoint(tmp_path):
 def test_the_last_checkpoint_stays_whole_until_the_next_is(tmp_path):
     """The budget ends at a border: the last checkpoint and the one before it are of the same step."""
     trainer = truth_trainer(tmp_path, budget=256, checkpoint_dir=tmp_path / "checkpoint")
-    chunks = trainer.chunks()
-    assert [next(chunks).step, next(chunks).step] == [128, 256]
+    segments = trainer.segments()
+    assert [next(segments).step, next(segments).step] == [128, 256]
 
     def killed(folder):
         raise KeyboardInterrupt
 
     trainer.agent.save = killed
     with pytest.raises(KeyboardInterrupt):
-        next(chunks)
+        next(segments)
     again = truth_trainer(tmp_path, budget=256, checkpoint_dir=tmp_path / "checkpoint")
-    assert [s.step for s in again.chunks()] == [256]
+    assert [s.step for s in again.segments()] == [256]
     assert again.ledger.spent == 256
 
 
 def test_steps_that_an_agent_comes_with_are_not_the_runs(tmp_path):
     trainer = truth_trainer(tmp_path, budget=300)
     trainer.agent.learn(LLMSplitVector(8, SCENARIO, source=OracleSource(Ledger(trainer.ledger.oracle))), 128)
-    assert [s.step for s in trainer.chunks()] == [128, 256, 296]
+    assert [s.step for s in trainer.segments()] == [128, 256, 296]
     assert records(tmp_path, "end")[0]["step"] == 296
 
 
@@ -427,11 +430,11 @@ def test_progress_is_plain_lines_off_a_terminal(capfd):
 
 
 def test_what_is_wrong_is_said():
-    with pytest.raises(BadInput, match="total_steps"):
+    with pytest.raises(InvalidInputError, match="total_steps"):
         make(total=0)
-    with pytest.raises(BadInput, match="initial_design is 0"):
+    with pytest.raises(InvalidInputError, match="initial_design is 0"):
         make(initial_design=0).run()
-    with pytest.raises(BadInput, match="split = 40"):
+    with pytest.raises(InvalidInputError, match="split = 40"):
         make(initial_design=[[40, 1.0, 1.0]]).run()
 
 
@@ -442,7 +445,7 @@ def test_argmax_policy_acts_on_observations_as_it_does_on_contexts():
         X = np.column_stack([c.sample(200, rng) for c in COLUMNS])
         surrogate = MLPSurrogate(hidden=(32,), steps=100).fit(X, damage(X), columns=COLUMNS)
         policy = argmax_policy(surrogate, s, 12)
-        problem = DecisionProblem.of_function(s, 12, lambda q: surrogate.predict(q).mean, n_contexts=100)  # noqa: B023
+        problem = SplitJudge.of_function(s, 12, lambda q: surrogate.predict(q).mean, n_contexts=100)  # noqa: B023
         assert problem.achieved(policy) == pytest.approx(problem.achieved(agent_policy(policy, s, 12)), abs=1e-6)
         if s.actions == "absolute":
             assert problem.regret(policy).absolute == pytest.approx(0, abs=1e-12)

@@ -34,7 +34,7 @@ TASK = {
         "agent": {"argmax": None},
         "source": {"gp": None},
         "acquisition": {"random": None, "ucb": {"kappa": {"low": 0.5, "high": 4.0}}},
-        "trainer": {"initial_design": {"low": 8, "high": 30}, "rounds": {"low": 0, "high": 2}},
+        "trainer": {"initial_design": {"low": 8, "high": 30}, "refresh_batches": {"low": 0, "high": 2}},
         "budget": {"low": 20, "high": 50},
     },
     "confirm": {"top": 2, "seeds": 2, "target": 0.5},
@@ -104,7 +104,7 @@ def test_a_schedule_is_tuned_with_an_agent_that_is_trained(tmp_path: Path) -> No
         "agent": {"ppo": {"n_steps": 8, "batch_size": 64}},
         "source": {"gp": None},
         "schedule": {"never": None, "fixed": {"every": {"low": 200, "high": 400}, "n": 4}},
-        "trainer": {"num_envs": 16, "initial_design": 12, "chunk_steps": 200},
+        "trainer": {"num_envs": 16, "initial_design": 12, "segment_steps": 200},
         "budget": 30,
         "env_steps": 700,
     }

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mbrl_split.bench import Checkpoint, Method
+from mbrl_split.bench import CurvePoint, Method
 
 
 class Middle(Method):
@@ -12,4 +12,4 @@ class Middle(Method):
         middle = np.array([[float(column.from_unit(0.5)) for column in task.scenario.context]])
         damage = task.measure_splits(middle, task.rng(1))
         best = int(task.splits[task.reward(damage, task.splits[None])[0].argmax()])
-        yield Checkpoint(lambda context, split, step: np.full(len(context), best))
+        yield CurvePoint(lambda context, split, step: np.full(len(context), best))

@@ -4,7 +4,7 @@ import numpy as np
 from gymnasium import spaces
 
 from mbrl_split.columns import Column
-from mbrl_split.envs import CostlyEnv, OracleSource, Single
+from mbrl_split.envs import CostlyEnv, OracleSource, VectorToSingle
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 COLUMNS = (Column("tilt", "1", 0, 4, "ordinal"), Column("distance", "km", 0.1, 2.0))
@@ -46,7 +46,7 @@ class Tilt(CostlyEnv):
         return -np.asarray(damage)
 
 
-class TiltSingle(Single):
+class TiltSingle(VectorToSingle):
     """What `gymnasium.make` builds."""
 
     def __init__(self, source=None):

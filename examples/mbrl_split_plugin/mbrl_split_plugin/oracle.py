@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mbrl_split import scenario
+from mbrl_split.layer_split import scenario
 from mbrl_split.oracles import FunctionOracle
 
 LAYERS = 12

@@ -16,4 +16,4 @@ class Squares(RefreshSchedule):
         due = self.first * (state.refreshes + 1) ** 2
         if state.step < due:
             return RefreshDecision(0, f"the next refresh is due at step {due}")
-        return RefreshDecision(min(self.n, int(state.affordable)), f"step {due} reached")
+        return RefreshDecision(min(self.n, int(state.remaining)), f"step {due} reached")

@@ -1,0 +1,362 @@
+"""The judge of sessions: policies rolled out in the scenario itself, on expected rewards and common random numbers."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mbrl_split.columns import Column
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.evaluation import Estimate, Judge, Judgement, Regret
+from mbrl_split.interaction import Policy
+from mbrl_split.layer_split.envs.llm_split import LLMSplitVector
+from mbrl_split.layer_split.envs.rules import quality_term
+from mbrl_split.layer_split.envs.session import SessionVector
+from mbrl_split.layer_split.judging.about import about
+from mbrl_split.layer_split.judging.decision import (
+    PARTS,
+    DamageByWindow,
+    ExpectedDamage,
+    Part,
+    from_function,
+)
+from mbrl_split.layer_split.judging.session_model import SessionModel
+from mbrl_split.layer_split.scenarios import Scenario
+from mbrl_split.layer_split.tables.table import TableOracle
+from mbrl_split.registry import unknown
+
+Array = NDArray[np.float64]
+
+_BOOTSTRAP_SESSIONS, _BOOTSTRAP_TURNS, _BOOTSTRAP_REPLICATES = 256, 4, 100  # every fourth turn: neighbours are alike
+
+EXACT = ("optimal", "best-fixed", "myopic", "myopic-with-cost", "random")
+
+
+class SessionJudge(Judge):
+    """What policies are worth in a scenario with context_process.
+
+    The counterpart of :class:`~mbrl_split.evaluation.SplitJudge`. Every policy, the exact ones included, is rolled
+    out through the same seeded sessions of the real environment (continuous noise, load, battery, masks), with the
+    reward composed from the *expected* damage; values are mean rewards per turn. The exact policies come from dynamic
+    programming on a grid (:class:`~mbrl_split.layer_split.judging.session_model.SessionModel`); what is planned with one part of
+    the measurements is valued on the other, both ways, and averaged.
+
+    Args:
+        scenario: A scenario with context_process.
+        n_layers: L of the model.
+        expected: The expected damage and its standard error, from two disjoint parts.
+        n_contexts: Sessions.
+        seed: Of the sessions; never one that a method learns with.
+        bins: Noise bins of the grid.
+        charges: Charge levels of the grid.
+        by_window: The damage before averaging over windows, from which the headroom's error is bootstrapped. Without
+            it the error is told from the two ways round, crudely.
+
+    Raises:
+        InvalidInputError: No sessions, or no context_process.
+        UnsupportedError: A scenario that a grid cannot hold; see ``SessionModel``.
+
+    Example:
+        >>> from mbrl_split.layer_split import scenario
+        >>> from mbrl_split.layer_split import SessionJudge
+        >>> damage = lambda X: X[:, 1] / X[:, 0]  # noise over split
+        >>> problem = SessionJudge.of_function(scenario("drive"), n_layers=6, damage=damage, n_contexts=50, bins=7)
+        >>> problem.optimal > problem.random
+        True
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        n_layers: int,
+        expected: ExpectedDamage,
+        n_contexts: int = 1000,
+        seed: int = 0,
+        *,
+        bins: int = 25,
+        charges: int = 3,
+        by_window: DamageByWindow | None = None,
+        table: TableOracle | None = None,
+    ) -> None:
+        if n_contexts < 2:
+            raise InvalidInputError(f"a judge needs at least 2 sessions, not {n_contexts}")
+        self.scenario, self.n_layers, self.table = scenario, n_layers, table
+        self._expected, self._by_window = expected, by_window
+        self._bins, self._charges, self._n = bins, charges, n_contexts
+        seeds = [int(s) for s in np.random.default_rng([seed, 0x6A7564]).integers(0, 2**62, n_contexts)]
+        self._sources = [_ExpectedSource(scenario.columns(n_layers), expected, part) for part in PARTS]
+        self._started: list[tuple[SessionVector, Array, NDArray[np.bool_]]] = []
+        for source in self._sources:
+            env = LLMSplitVector(n_contexts, scenario, source=source)
+            if not isinstance(env, SessionVector):
+                raise InvalidInputError(f"scenario {scenario.name!r} has no context_process; SplitJudge judges it")
+            obs, info = env.reset(seed=seeds)
+            self._started.append((env, np.asarray(obs, dtype=np.float64), info["action_mask"]))
+
+    @classmethod
+    def of_table(cls, table: TableOracle, n_contexts: int = 1000, seed: int = 0) -> Self:
+        """The problem that a measured table judges (its judge half, as a rule)."""
+        return cls(
+            table.scenario, table.n_layers, table.expected, n_contexts, seed, by_window=table.by_window, table=table
+        )
+
+    @classmethod
+    def of_function(
+        cls,
+        scenario: Scenario,
+        n_layers: int,
+        damage: Callable[[Array], Array],
+        n_contexts: int = 1000,
+        seed: int = 0,
+        *,
+        bins: int = 25,
+    ) -> Self:
+        """The problem of a known damage function of the queries (n, d)."""
+        return cls(scenario, n_layers, from_function(damage), n_contexts, seed, bins=bins)
+
+    # ---- the exact policies -----------------------------------------------------------------------------------------
+
+    @property
+    def context(self) -> Array:
+        """Contexts at the start of the sessions, (sessions, columns)."""
+        env, _, _ = self._started[0]
+        state = env._current
+        found = state["context"].copy()
+        found[:, env._level] = env.level(state)
+        return np.asarray(found)
+
+    @cached_property
+    def optimal(self) -> float:
+        """The policy of dynamic programming."""
+        return float(self._optimal.mean())
+
+    @cached_property
+    def best_fixed(self) -> float:
+        """The best single split for all sessions, from the first turn on, whose choice is free for every policy."""
+        return float(self._best_fixed.mean())
+
+    @cached_property
+    def myopic(self) -> float:
+        """Each turn the split with the best reward, moving not counted."""
+        return float(self._crosswise("myopic").mean())
+
+    @cached_property
+    def myopic_with_cost(self) -> float:
+        """Each turn the split with the best reward, moving counted."""
+        return float(self._crosswise("myopic-with-cost").mean())
+
+    @cached_property
+    def random(self) -> float:
+        """Uniformly random allowed actions."""
+        return self.achieved(_Random())
+
+    def exact(self, name: str) -> float:
+        """The value of an exact policy by its name: optimal, best-fixed, myopic, myopic-with-cost, random.
+
+        Raises:
+            InvalidInputError: An unknown name.
+        """
+        if name not in EXACT:
+            raise InvalidInputError(unknown("exact policy", name, EXACT))
+        return float(getattr(self, name.replace("-", "_")))
+
+    @cached_property
+    def fixed_split(self) -> int:
+        """The best fixed split (both parts together)."""
+        return int(self._fixed.mean(axis=(0, 2)).argmax() + 1)
+
+    @cached_property
+    def headroom(self) -> Estimate:
+        """Optimal − best fixed, with its standard error.
+
+        The errors of the sessions drawn (paired) and of the measurements are added in quadrature. The latter is a
+        bootstrap over the table's windows in which the fixed split is chosen anew each time, because two splits that
+        are nearly as good change places from text to text. The planned policies are held: what one loses for having
+        been planned on other windows is of second order.
+        """
+        gain = self._optimal - self._best_fixed
+        from_sessions = gain.mean(axis=0).std(ddof=1) / np.sqrt(self._n)
+        return Estimate(float(gain.mean()), float(np.hypot(from_sessions, self._measurement_error())))
+
+    @cached_property
+    def planned(self) -> float:
+        """The optimal value as the grid itself has it; :attr:`optimal` differs by the grid's error and by chance."""
+        return float(np.mean([m.value for m in self._models]))
+
+    @cached_property
+    def discretisation_error(self) -> float:
+        """|planned − the same on a grid twice as fine|, reward per turn."""
+        fine = [
+            SessionModel(
+                self.scenario, self.n_layers, self._damage(p), bins=2 * self._bins, charges=2 * self._charges - 1
+            ).value
+            for p in PARTS
+        ]
+        return abs(self.planned - float(np.mean(fine)))
+
+    # ---- judging ----------------------------------------------------------------------------------------------------
+
+    def achieved(self, policy: Any) -> float:
+        """The value of a policy that acts on observations: an agent, or any object with ``act``."""
+        return float(self.per_context(policy).mean())
+
+    def per_context(self, policy: Any) -> Array:
+        """Mean expected reward per turn in each session, (n,): for paired comparisons."""
+        return np.asarray(np.mean([self._roll(policy, part) for part in range(len(PARTS))], axis=0))
+
+    def regret(self, policy: Any) -> Regret:
+        """What a policy loses against the optimum."""
+        return self.regret_of(self.achieved(policy))
+
+    def regret_of(self, achieved: float) -> Regret:
+        """What a value loses against the optimum."""
+        return Regret.of(achieved, self.optimal, self.headroom)
+
+    def judge(self, policy: Any) -> Judgement:
+        return Judgement.of(self.per_context(policy), "session")
+
+    def reference(self, name: str) -> Judgement:
+        known = {"optimal": "_optimal", "best-fixed": "_best_fixed"}
+        if name in known:
+            each = Judgement.of(getattr(self, known[name]).mean(axis=0), "session")
+            return replace(each, value=self.exact(name))
+        return Judgement(self.exact(name), float("nan"), np.empty(0), "session")
+
+    def about(self) -> dict[str, Any]:
+        return about(self.scenario, self.n_layers, self._n, self.fixed_split, self.table)
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _damage(self, part: Part) -> Callable[[Array], Array]:
+        return lambda X: self._expected(X, part=part)[0]
+
+    @cached_property
+    def _models(self) -> list[SessionModel]:
+        """One per part."""
+        return [
+            SessionModel(self.scenario, self.n_layers, self._damage(p), bins=self._bins, charges=self._charges)
+            for p in PARTS
+        ]
+
+    def _crosswise(self, rule: Any) -> Array:
+        """Values of a rule planned on the one part and rolled out on the other, (2, sessions)."""
+        return np.stack([self._roll(self._models[1 - part].policy(rule), part) for part in range(2)])
+
+    @cached_property
+    def _optimal(self) -> Array:
+        return self._crosswise("optimal")
+
+    @cached_property
+    def _fixed(self) -> Array:
+        """Values of every fixed split, (part, split, sessions)."""
+        return np.stack([[self._roll(hold, part) for hold in self._holds] for part in range(2)])
+
+    @cached_property
+    def _holds(self) -> list[_Hold]:
+        return [_Hold(self.scenario, self.n_layers, p) for p in range(1, self.n_layers)]
+
+    @cached_property
+    def _best_fixed(self) -> Array:
+        chosen = self._fixed.mean(axis=2).argmax(axis=1)
+        return np.stack([self._fixed[part, chosen[1 - part]] for part in range(2)])
+
+    def _measurement_error(self) -> float:
+        """Standard error of the headroom from the measurements (see :attr:`headroom`)."""
+        if self._by_window is None:
+            ways = (self._optimal - self._best_fixed).mean(axis=1)
+            return float(abs(ways[0] - ways[1]) / 2)
+        rng = np.random.default_rng(0)
+        disturbed = []
+        for part in range(len(PARTS)):
+            policies: list[Policy] = [self._models[1 - part].policy("optimal"), *self._holds]
+            values = np.append(self._optimal[part].mean(), self._fixed[part].mean(axis=1))
+            damage = [self._by_window(self._visited(policy, part), PARTS[part]) for policy in policies]
+            windows = damage[0].shape[1]
+            shares = rng.multinomial(windows, np.full(windows, 1 / windows), _BOOTSTRAP_REPLICATES).T / windows
+            usual = np.full((windows, 1), 1 / windows)
+            shift = [self._quality(d, shares) - self._quality(d, usual) for d in damage]
+            disturbed.append(values[:, None] + np.stack(shift))
+        each = np.arange(_BOOTSTRAP_REPLICATES)
+        found = np.zeros(_BOOTSTRAP_REPLICATES)
+        for mine, other in (disturbed, disturbed[::-1]):
+            chosen = other[1:].argmax(axis=0)
+            found += (mine[0] - mine[1:][chosen, each]) / 2
+        return float(found.std(ddof=1))
+
+    def _quality(self, damage: Array, shares: Array) -> Array:
+        """Mean quality term of visited build_inputs, (replicates,), their windows weighted by shares (w, replicates)."""
+        return np.asarray(quality_term(damage @ shares, self.scenario.reward).mean(axis=0))
+
+    def _visited(self, policy: Policy, part: int) -> Array:
+        """Queries of the first sessions at some of the turns under a policy, (n, d)."""
+        source = self._sources[part]
+        source.asked = []
+        self._roll(policy, part)
+        asked, source.asked = source.asked, None
+        return np.concatenate([x[:_BOOTSTRAP_SESSIONS] for x in asked[::_BOOTSTRAP_TURNS]])
+
+    def _roll(self, policy: Policy, part: int) -> Array:
+        """Mean reward per turn of each session, (n,)."""
+        started, obs, mask = self._started[part]
+        env = copy.copy(started)  # states are replaced, never written in place
+        takes_mask = "mask" in inspect.signature(policy.act).parameters
+        total = np.zeros(self._n)
+        for _ in range(self.scenario.episode_steps):
+            told: dict[str, Any] = {"mask": mask} if takes_mask else {}
+            # float32, as the environment gives it: what an agent was trained on
+            seen, reward, _, _, info = env.step(policy.act(obs.astype(np.float32), deterministic=True, **told))
+            obs, mask = np.asarray(seen, dtype=np.float64), info["action_mask"]
+            total += reward
+        return total / self.scenario.episode_steps
+
+
+class _ExpectedSource:
+    """The expected damage of one part as an environment's source; writes down what it is asked where told to."""
+
+    version = 0
+    asked: list[Array] | None = None
+
+    def __init__(self, columns: tuple[Column, ...], expected: ExpectedDamage, part: Part) -> None:
+        self.columns, self._expected, self._part = columns, expected, part
+
+    def answer(self, X: ArrayLike, *, seeds: ArrayLike) -> Array:
+        x = np.asarray(X, dtype=np.float64)
+        if self.asked is not None:
+            self.asked.append(x)
+        return np.asarray(self._expected(x, part=self._part)[0])
+
+
+class _Hold:
+    """Goes to one split as fast as allowed and stays; the environment answers a forbidden one by its neighbour."""
+
+    def __init__(self, scenario: Scenario, n_layers: int, split: int) -> None:
+        self._scenario, self._split = scenario, split
+        self._column = scenario.columns(n_layers)[0]
+
+    def act(self, obs: ArrayLike, *, deterministic: bool = True) -> NDArray[np.int64]:
+        x = np.asarray(obs)
+        if self._scenario.actions == "absolute":
+            return np.full(len(x), self._split - 1)
+        at = self._column.from_unit(np.clip(x[:, len(self._scenario.context)], 0, 1)).astype(np.int64)
+        move = self._scenario.max_move
+        return np.asarray(np.clip(self._split - at, -move, move) + move)
+
+
+class _Random:
+    """A uniformly random allowed action."""
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(0)
+
+    def act(
+        self, obs: ArrayLike, *, deterministic: bool = True, mask: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.int64]:
+        assert mask is not None
+        return np.asarray(np.where(mask, self._rng.random(mask.shape), -1.0).argmax(axis=1))
