@@ -24,8 +24,7 @@ from torch import nn
 from mbrl_split import InvalidInputError
 from mbrl_split.agents import PPO
 from mbrl_split.bench.base import Array, CurvePoint, Method, Task
-from mbrl_split.layer_split import LLMSplitVector
-from mbrl_split.layer_split import agent_policy
+from mbrl_split.layer_split import LLMSplitVector, SplitRule, agent_policy
 from mbrl_split.refresh import random_design
 from mbrl_split.training import RunLogger
 from mbrl_split.training.segment import learn_segment
@@ -87,8 +86,10 @@ class AuthorsSetup(Method):
     agent: dict[str, Any] = field(default_factory=dict)
 
     def learn(self, task: Task) -> Iterator[CurvePoint]:
-        if task.scenario.context_process is not None or task.scenario.reference == "start":
-            raise InvalidInputError("the authors' set-up knows no sessions; give a scenario without context_process, reference 'clean'")
+        if task.problem.scenario.context_process is not None or task.problem.scenario.reference == "start":
+            raise InvalidInputError(
+                "the authors' set-up knows no sessions; give a scenario without context_process, reference 'clean'"
+            )
         if not np.isfinite(task.ledger.remaining):
             raise InvalidInputError("the authors' set-up spends its budget at once: give one")
         rng = task.rng(1)
@@ -98,11 +99,12 @@ class AuthorsSetup(Method):
             found = len(task.measure(random_design(task.columns, asked, rng), rng))
         rows = task.ledger.rows()
         source = FrozenNetwork(task, raw(rows.X), rows.y, self.epochs, int(task.rng(4).integers(2**31)))
-        theirs = replace(task.scenario, actions="relative", max_move=MAX_MOVE)
+        theirs = replace(task.problem.scenario, actions="relative", max_move=MAX_MOVE)
         env = LLMSplitVector(self.num_envs, theirs, source=source)
         spaces = env.single_observation_space, env.single_action_space
         agent = PPO(*spaces, seed=int(task.rng(3).integers(2**31)), **self.agent)
-        policy = agent_policy(agent, theirs, task.n_layers)
+        n_layers = task.problem.n_layers
+        policy = SplitRule(task.problem.scenario, n_layers, agent_policy(agent, theirs, n_layers))
         logger, step = RunLogger(task.folder), 0
         while step < task.env_steps:
             step = learn_segment(

@@ -21,7 +21,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from mbrl_split import InvalidInputError
 from mbrl_split.bench.base import Array, CurvePoint, Method, Task
-from mbrl_split.layer_split.policies.lookup import RulePolicy
+from mbrl_split.interaction import Policy
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class BayesianOptimisation(Method):
     first: int = 4
 
     def learn(self, task: Task) -> Iterator[CurvePoint]:
-        rng, varying = task.rng(1), [j for j, c in enumerate(task.scenario.context) if c.low < c.high]
-        # Each text window's clean reference is charged once: set that aside before sizing the grid.
-        clean = task.scenario.pool / task.scenario.windows
+        rng, varying = task.rng(1), [j for j, c in enumerate(task.context_columns) if c.low < c.high]
+        # Shared references are charged once: set that aside before sizing the grid.
+        clean = task.ledger.oracle.reference_evaluations
         cells = (task.ledger.remaining - clean) / self.per_cell
         side = int(max(0.0, cells) ** (1 / len(varying))) if np.isfinite(cells) else 0
         if side < 2:
@@ -49,27 +49,28 @@ class BayesianOptimisation(Method):
             )
         middles = (np.arange(side) + 0.5) / side
         centres = np.stack([a.ravel() for a in np.meshgrid(*[middles] * len(varying), indexing="ij")], axis=1)
-        context = np.tile([c.low for c in task.scenario.context], (len(centres), 1)).astype(np.float64)
+        context = np.tile([c.low for c in task.context_columns], (len(centres), 1)).astype(np.float64)
         for axis, j in enumerate(varying):
-            context[:, j] = task.scenario.context[j].from_unit(centres[:, axis])
+            context[:, j] = task.context_columns[j].from_unit(centres[:, axis])
 
-        begin = np.unique(np.linspace(1, task.n_layers - 1, self.first).round().astype(np.int64))
-        rewards = task.reward(task.measure_splits(context, rng, begin), begin[None])
+        begin = np.unique(np.linspace(task.actions[0], task.actions[-1], self.first).round().astype(np.int64))
+        rewards = task.rewards(task.measure_actions(context, rng, begin), context, begin)
         tried = np.tile(begin, (len(context), 1))
         for turn in range(len(begin), self.per_cell + 1):
             beliefs = np.array([self._model(task, t, r) for t, r in zip(tried, rewards, strict=True)])
             means, deviations = beliefs[:, 0], beliefs[:, 1]
-            yield CurvePoint(self._policy(task, centres, varying, task.splits[means.argmax(axis=1)]))
+            yield CurvePoint(self._policy(task, centres, varying, task.actions[means.argmax(axis=1)]))
             if turn == self.per_cell:
                 return
             gain = means - means.max(axis=1, keepdims=True)
             z = gain / deviations
-            pick = task.splits[(gain * norm.cdf(z) + deviations * norm.pdf(z)).argmax(axis=1)]
-            found = task.measure(task.query(pick, context), rng)
+            pick = task.actions[(gain * norm.cdf(z) + deviations * norm.pdf(z)).argmax(axis=1)]
+            X = task.query(pick, context)
+            found = task.measure(X, rng)
             if len(found) < len(context):
                 return
             tried = np.column_stack([tried, pick])
-            rewards = np.column_stack([rewards, task.reward(found.mean, pick)])
+            rewards = np.column_stack([rewards, task.reward_function.reward(found.mean, X)])
 
     @staticmethod
     def _model(task: Task, tried: NDArray[np.int64], rewards: Array) -> tuple[Array, Array]:
@@ -79,15 +80,17 @@ class BayesianOptimisation(Method):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model = GaussianProcessRegressor(smooth + WhiteKernel(0.1, (1e-3, 1.0)), random_state=0)
-            model.fit(task.columns[0].to_unit(tried)[:, None], (rewards - centre) / scale)
-        mean, deviation = model.predict(task.columns[0].to_unit(task.splits)[:, None], return_std=True)
+            model.fit(task.columns[task.reward_function.action].to_unit(tried)[:, None], (rewards - centre) / scale)
+        mean, deviation = model.predict(
+            task.columns[task.reward_function.action].to_unit(task.actions)[:, None], return_std=True
+        )
         noise = model.kernel_.k2.noise_level
         return centre + scale * mean, scale * np.sqrt(np.maximum(deviation**2 - noise, 1e-9))
 
     @staticmethod
-    def _policy(task: Task, centres: Array, varying: list[int], best: NDArray[np.int64]) -> RulePolicy:
+    def _policy(task: Task, centres: Array, varying: list[int], best: NDArray[np.int64]) -> Policy:
         def rule(context: Array) -> NDArray[np.int64]:
-            unit = np.column_stack([task.scenario.context[j].to_unit(context[:, j]) for j in varying])
+            unit = np.column_stack([task.context_columns[j].to_unit(context[:, j]) for j in varying])
             return best[np.square(unit[:, None] - centres[None]).sum(axis=2).argmin(axis=1)]
 
-        return RulePolicy(task, rule)
+        return task.problem.rule(rule)

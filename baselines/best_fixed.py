@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from mbrl_split.bench.base import CurvePoint, Method, Task
-from mbrl_split.layer_split.policies.lookup import RulePolicy
 
 
 class BestFixed(Method):
@@ -19,12 +18,13 @@ class BestFixed(Method):
 
     def learn(self, task: Task) -> Iterator[CurvePoint]:
         rng = task.rng(1)
-        rewards = np.empty((0, len(task.splits)))
+        rewards = np.empty((0, len(task.actions)))
         for n in task.stages(first=4):
-            damage = task.measure_splits(task.contexts(n, rng), rng)
+            context = task.contexts(n, rng)
+            damage = task.measure_actions(context, rng)
             if len(damage):
-                rewards = np.concatenate([rewards, task.reward(damage, task.splits[None])])
-                best = int(task.splits[rewards.mean(axis=0).argmax()])
-                yield CurvePoint(RulePolicy(task, lambda context, best=best: np.full(len(context), best)))
+                rewards = np.concatenate([rewards, task.rewards(damage, context[: len(damage)])])
+                best = int(task.actions[rewards.mean(axis=0).argmax()])
+                yield CurvePoint(task.problem.rule(lambda context, best=best: np.full(len(context), best)))
             if len(damage) < n:
                 return

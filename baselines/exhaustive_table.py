@@ -15,7 +15,6 @@ from scipy.interpolate import RegularGridInterpolator
 
 from mbrl_split import InvalidInputError
 from mbrl_split.bench.base import Array, CurvePoint, Method, Task
-from mbrl_split.layer_split.policies.lookup import lookup_policy
 
 
 def grid_shape(cells: int, columns: int) -> tuple[int, ...]:
@@ -30,10 +29,10 @@ class ExhaustiveTable(Method):
     """Every split on a grid, in one go."""
 
     def learn(self, task: Task) -> Iterator[CurvePoint]:
-        splits, columns = task.splits, task.scenario.context
+        splits, columns = task.actions, task.context_columns
         varying = [j for j, c in enumerate(columns) if c.low < c.high]
-        # Each text window's clean reference is charged once: set that aside before sizing the grid.
-        clean = task.scenario.pool / task.scenario.windows
+        # Shared references are charged once: set that aside before sizing the grid.
+        clean = task.ledger.oracle.reference_evaluations
         budget = task.ledger.remaining
         shape = grid_shape(int((budget - clean) // len(splits)), len(varying))
         if min(shape) < 2:
@@ -55,4 +54,4 @@ class ExhaustiveTable(Method):
             unit = [np.clip(columns[j].to_unit(rows[:, j + 1]), 0.0, 1.0) for j in varying]
             return np.asarray(table(np.column_stack([rows[:, 0], *unit])))
 
-        yield CurvePoint(lookup_policy(task, interpolate))
+        yield CurvePoint(task.lookup(interpolate))

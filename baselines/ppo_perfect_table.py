@@ -18,8 +18,6 @@ from numpy.typing import ArrayLike
 from mbrl_split import InvalidInputError
 from mbrl_split.agents import PPO
 from mbrl_split.bench.base import Array, CurvePoint, Method, Task
-from mbrl_split.layer_split import LLMSplitVector
-from mbrl_split.layer_split import agent_policy
 from mbrl_split.layer_split import TableOracle
 from mbrl_split.training import RunLogger
 from mbrl_split.training.segment import learn_segment
@@ -51,13 +49,14 @@ class PPOPerfectTable(Method):
 
     def learn(self, task: Task) -> Iterator[CurvePoint]:
         if not isinstance(task.ledger.oracle, TableOracle):
-            raise InvalidInputError("the perfect table needs truth: table in the suite; there is none behind a live oracle")
-        env = LLMSplitVector(self.num_envs, task.scenario, source=Expected(task.ledger.oracle))
+            raise InvalidInputError(
+                "the perfect table needs truth: table in the suite; there is none behind a live oracle"
+            )
+        env = task.make_env(self.num_envs, Expected(task.ledger.oracle))
         spaces = env.single_observation_space, env.single_action_space
         agent = PPO(*spaces, seed=int(task.rng(3).integers(2**31)), **self.agent)
-        policy = agent if task.scenario.context_process is not None else agent_policy(agent, task.scenario, task.n_layers)
         logger, step = RunLogger(task.folder), 0
         while step < task.env_steps:
             step = learn_segment(agent, env, step, step + task.env_steps // 20, task.env_steps, logger, source="table")
-            yield CurvePoint(policy, step)
+            yield CurvePoint(agent, step)
         logger.close()

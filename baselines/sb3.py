@@ -13,12 +13,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mbrl_split import InvalidInputError, BudgetExhaustedError
+from mbrl_split import BudgetExhaustedError, InvalidInputError
 from mbrl_split.agents import to_sb3
 from mbrl_split.bench.base import CurvePoint, Method, Task
-from mbrl_split.layer_split import LLMSplitVector
-from mbrl_split.envs import OracleSource
-from mbrl_split.layer_split import agent_policy
+from mbrl_split.interaction import Policy
 
 POINTS = 20
 """Points of the curve, about."""
@@ -39,11 +37,10 @@ class StableBaselines(Method):
     config: dict[str, Any] = field(default_factory=dict)
 
     def learn(self, task: Task) -> Iterator[CurvePoint]:
-        env = LLMSplitVector(self.num_envs, task.scenario, source=OracleSource(task.ledger))
+        env = task.make_env(self.num_envs)
         steps = int(min(task.env_steps, task.ledger.remaining))
         model = self._model(to_sb3(env), int(task.rng(3).integers(2**31)), steps)
-        judged = Predicts(model)
-        policy = judged if task.scenario.context_process is not None else agent_policy(judged, task.scenario, task.n_layers)
+        policy = Predicts(model)
         # Whole rollouts only: what is collected after the last update would be paid for and not learnt from.
         rollout = self.num_envs * int(getattr(model, "n_steps", 0) or model.train_freq.frequency)
         segment = max(1, steps // POINTS // rollout) * rollout
@@ -60,7 +57,9 @@ class StableBaselines(Method):
         try:
             import stable_baselines3
         except ImportError:
-            raise InvalidInputError("this baseline needs the package stable-baselines3: pip install mbrl-split[peers]") from None
+            raise InvalidInputError(
+                "this baseline needs the package stable-baselines3: pip install mbrl-split[peers]"
+            ) from None
         made = getattr(stable_baselines3, self.agent.upper())
         model = made("MlpPolicy", env, seed=seed, device="cpu", **self.config)
         if self.agent == "dqn":
@@ -72,10 +71,10 @@ class StableBaselines(Method):
 
 
 @dataclass(frozen=True)
-class Predicts:
+class Predicts(Policy):
     """A foreign model as the judge wants it."""
 
     model: Any
 
-    def act(self, obs: ArrayLike, *, deterministic: bool = True) -> NDArray[np.int64]:
+    def act(self, obs: ArrayLike, *, deterministic: bool = True, mask: ArrayLike | None = None) -> NDArray[np.int64]:
         return np.asarray(self.model.predict(np.asarray(obs, dtype=np.float32), deterministic=deterministic)[0])

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from mbrl_split import InvalidInputError
 from mbrl_split.bench.base import Array, CurvePoint, Method, Task
-from mbrl_split.layer_split.policies.lookup import RulePolicy
 
 
 @dataclass(frozen=True)
@@ -26,24 +25,24 @@ class SuccessiveHalving(Method):
     bins: int = 8
 
     def learn(self, task: Task) -> Iterator[CurvePoint]:
-        rng, noise = task.rng(1), task.scenario.context[0]
-        rounds = int(np.ceil(np.log2(len(task.splits))))
-        # Each text window's clean reference is charged once: set that aside before sharing the budget.
-        clean = task.scenario.pool / task.scenario.windows
+        rng, noise = task.rng(1), task.context_columns[0]
+        rounds = int(np.ceil(np.log2(len(task.actions))))
+        # Shared references are charged once: set that aside before sharing the budget.
+        clean = task.ledger.oracle.reference_evaluations
         share = (task.ledger.remaining - clean) / (rounds * self.bins)
-        if not len(task.splits) <= share < np.inf:
+        if not len(task.actions) <= share < np.inf:
             raise InvalidInputError(
-                f"successive halving of {len(task.splits)} splits in {self.bins} bins needs "
-                f"{int(clean) + rounds * self.bins * len(task.splits)} true evaluations or more, and a budget"
+                f"successive halving of {len(task.actions)} splits in {self.bins} bins needs "
+                f"{int(clean) + rounds * self.bins * len(task.actions)} true evaluations or more, and a budget"
             )
-        alive = [task.splits for _ in range(self.bins)]
-        rewards = [np.empty((0, len(task.splits))) for _ in range(self.bins)]
+        alive = [task.actions for _ in range(self.bins)]
+        rewards = [np.empty((0, len(task.actions))) for _ in range(self.bins)]
         for _ in range(rounds):
             for b in range(self.bins):
                 context = task.contexts(int(share // len(alive[b])), rng)
                 context[:, 0] = noise.from_unit((b + rng.random(len(context))) / self.bins)
-                damage = task.measure_splits(context, rng, alive[b])
-                rewards[b] = np.concatenate([rewards[b], task.reward(damage, alive[b][None])])
+                damage = task.measure_actions(context, rng, alive[b])
+                rewards[b] = np.concatenate([rewards[b], task.rewards(damage, context[: len(damage)], alive[b])])
                 order = np.argsort(-rewards[b].mean(axis=0), kind="stable")
                 kept = np.sort(order[: -(-len(order) // 2)])
                 alive[b], rewards[b] = alive[b][kept], rewards[b][:, kept]
@@ -54,4 +53,4 @@ class SuccessiveHalving(Method):
                 unit = np.clip(noise.to_unit(context[:, 0]), 0.0, 1.0)
                 return best[np.minimum((unit * self.bins).astype(np.int64), self.bins - 1)]
 
-            yield CurvePoint(RulePolicy(task, rule))
+            yield CurvePoint(task.problem.rule(rule))

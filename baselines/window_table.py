@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from mbrl_split.bench.base import Array, CurvePoint, Method, Task
-from mbrl_split.layer_split.policies.informed import Ratios
-from mbrl_split.layer_split.policies.lookup import lookup_policy
 
 
 @dataclass(frozen=True)
@@ -33,14 +31,14 @@ class WindowTable(Method):
     plan: bool = False
 
     def learn(self, task: Task) -> Iterator[CurvePoint]:
-        ratios, rng = Ratios(task), task.rng(1)
+        ratios, rng = task.problem.record_rows(task.ledger), task.rng(1)
         for n in task.stages(first=2):
-            damage = task.measure_splits(task.contexts(n, rng), rng)
+            damage = task.measure_actions(task.contexts(n, rng), rng)
             if len(damage):
                 Z, y, _ = ratios.rows()
                 curves = self._curves(task, Z, y)
-                damage_at = ratios.damage(lambda points, c=curves: self._read(task, c, points))
-                yield CurvePoint(lookup_policy(task, damage_at, plan=self.plan))
+                damage_at = ratios.predict(lambda points, c=curves: self._read(task, c, points))
+                yield CurvePoint(task.lookup(damage_at, plan=self.plan))
             if len(damage) < n:
                 return
 
@@ -48,23 +46,23 @@ class WindowTable(Method):
         """Values at the knots, (splits, knots)."""
         kinks = np.diff(np.eye(self.knots), n=2, axis=0)
         place = self._place(task, Z)
-        curves = np.empty((len(task.splits), self.knots))
-        for p in range(len(task.splits)):
-            hats = _hats(Z[place == p, 1], self.knots)
+        curves = np.empty((len(task.actions), self.knots))
+        for p in range(len(task.actions)):
+            weights = _hat_weights(Z[place == p, 1], self.knots)
             curves[p] = np.linalg.solve(
-                hats.T @ hats + self.kink * kinks.T @ kinks + 1e-9 * np.eye(self.knots), hats.T @ y[place == p]
+                weights.T @ weights + self.kink * kinks.T @ kinks + 1e-9 * np.eye(self.knots), weights.T @ y[place == p]
             )
         return curves
 
     def _read(self, task: Task, curves: Array, points: Array) -> Array:
-        return np.einsum("nk,nk->n", _hats(points[:, 1], self.knots), curves[self._place(task, points)])
+        return np.einsum("nk,nk->n", _hat_weights(points[:, 1], self.knots), curves[self._place(task, points)])
 
     @staticmethod
     def _place(task: Task, Z: Array) -> np.ndarray:
         """Which split each row is of, counted from 0."""
-        return np.rint(Z[:, 0] * (len(task.splits) - 1)).astype(np.int64)
+        return np.rint(Z[:, 0] * (len(task.actions) - 1)).astype(np.int64)
 
 
-def _hats(x: Array, knots: int) -> Array:
+def _hat_weights(x: Array, knots: int) -> Array:
     """Weights (n, knots) of linear interpolation between even knots on [0, 1]."""
     return np.maximum(0.0, 1.0 - np.abs(x[:, None] * (knots - 1) - np.arange(knots)))

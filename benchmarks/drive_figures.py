@@ -27,13 +27,10 @@ import numpy as np
 from drive_grid import judge, settings
 from matplotlib.ticker import NullFormatter
 
-from mbrl_split.layer_split import scenario
 from mbrl_split.bench.figures import COLOURS, STYLE, to_svg
 from mbrl_split.bench.results import fixed_regret
-from mbrl_split.layer_split import LLMSplitVector, TableSource
-from mbrl_split.layer_split import SessionJudge
+from mbrl_split.layer_split import LLMSplitVector, SessionJudge, TableOracle, TableSource, scenario
 from mbrl_split.layer_split.judging.session import _Hold
-from mbrl_split.layer_split import TableOracle
 
 OUT = Path(__file__).parent / "results" / "drive"
 CORRELATIONS = (0.5, 0.8, 0.95)

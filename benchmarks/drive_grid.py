@@ -19,9 +19,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mbrl_split.layer_split import scenario
-from mbrl_split.layer_split import SessionJudge
-from mbrl_split.layer_split import TableOracle, table_path
+from mbrl_split.layer_split import SessionJudge, TableOracle, scenario, table_path
 
 GRID = Path(__file__).with_suffix(".yaml")
 JUDGE_SEED = 977

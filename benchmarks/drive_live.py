@@ -30,14 +30,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from mbrl_split.layer_split import scenario
 from mbrl_split.data import documents
-from mbrl_split.layer_split import LLMSplitVector, TableSource
-from mbrl_split.layer_split import SessionModel
-from mbrl_split.llm import SplitModel
-from mbrl_split.layer_split import TableOracle
+from mbrl_split.layer_split import LLMSplitVector, SessionModel, TableOracle, TableSource, scenario
 from mbrl_split.layer_split.oracle.context import channel_of
 from mbrl_split.layer_split.scenarios import Scenario
+from mbrl_split.llm import SplitModel
 
 SEED = 2024
 

@@ -23,10 +23,8 @@ import numpy as np
 import torch
 from scipy import stats
 
-from mbrl_split.layer_split import compose_reward
-from mbrl_split.layer_split import SplitJudge, agent_policy
+from mbrl_split.layer_split import PerplexityOracle, SplitJudge, TableOracle, agent_policy, compose_reward
 from mbrl_split.oracles import Ledger, open_store
-from mbrl_split.layer_split import PerplexityOracle, TableOracle
 from mbrl_split.registry import AGENTS
 
 SEED = 40_000  # of contexts and live evaluations; tables, judges and validation use others

@@ -15,10 +15,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mbrl_split.layer_split.landscape.landscape import VIEWS, Landscape, View, read_landscape
 from mbrl_split.data import MODELS
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.layer_split.judging.decision import ENOUGH
+from mbrl_split.evaluation.problem import ENOUGH
+from mbrl_split.layer_split.landscape.landscape import VIEWS, Landscape, View, read_landscape
 
 HEAD = (
     "| scenario | range | best split, quiet → loud | headroom (in standard errors) | outcome |\n|---|---|---|---|---|"

@@ -20,14 +20,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mbrl_split.layer_split import scenario
 from mbrl_split.agents import SurrogateBandit
-from mbrl_split.layer_split import LLMSplitVector
 from mbrl_split.envs import OracleSource
-from mbrl_split.layer_split import SplitJudge
 from mbrl_split.evaluation import bootstrap, iqm
+from mbrl_split.layer_split import (
+    LLMSplitVector,
+    SplitJudge,
+    TableOracle,
+    argmax_policy,
+    fading_gp,
+    scenario,
+    split_reward,
+)
 from mbrl_split.oracles import Ledger, Oracle
-from mbrl_split.layer_split import TableOracle
 from mbrl_split.refresh import (
     Always,
     Doubling,
@@ -39,9 +44,7 @@ from mbrl_split.refresh import (
     RandomAcquisition,
 )
 from mbrl_split.surrogates import TabulatedSurrogate
-from mbrl_split.layer_split import fading_gp
 from mbrl_split.training import ModelBasedTrainer
-from mbrl_split.layer_split import argmax_policy, split_reward
 
 FACTOR = 3.0
 STEPS, CHUNK, BUDGET, INITIAL, MEMORY = 4000, 100, 100, 32, 32
@@ -72,7 +75,7 @@ class Interfered(Oracle):
         self.n_layers = self.table.n_layers
         self.columns = EQUALISED.columns(self.n_layers)
         self.identity = f"interfered {self.table.identity}"
-        self.tokens_per_evaluation = self.table.tokens_per_evaluation
+        self.evaluation_size, self.unit = self.table.evaluation_size, self.table.unit
         self.factor = 1.0
 
     def _true(self, X):
@@ -80,11 +83,11 @@ class Interfered(Oracle):
         x[:, 1] *= self.factor
         return x
 
-    def price(self, X, *, seeds, tokens=None, draws=None):
-        return self.table.price(self._true(X), seeds=seeds, tokens=tokens, draws=draws)
+    def price(self, X, *, seeds, size=None):
+        return self.table.price(self._true(X), seeds=seeds, size=size)
 
-    def measure(self, X, *, seeds, tokens=None, draws=None):
-        return self.table.measure(self._true(X), seeds=seeds, tokens=tokens, draws=draws)
+    def measure(self, X, *, seeds, size=None):
+        return self.table.measure(self._true(X), seeds=seeds, size=size)
 
     def expected(self, X):
         return self.table.expected(self._true(X))[0]

@@ -17,16 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mbrl_split.layer_split import scenario
 from mbrl_split.bench.base import Array, Task
-from mbrl_split.layer_split.policies.informed import Ratios
-from mbrl_split.layer_split.judging.judged import judge_for
-from mbrl_split.layer_split.policies.lookup import lookup_policy
+from mbrl_split.bench.runner import judged
+from mbrl_split.evaluation import JUDGE_SEED
+from mbrl_split.layer_split import LayerSplit, TableOracle, fading_gp
 from mbrl_split.oracles import Ledger
-from mbrl_split.layer_split import TableOracle
 from mbrl_split.refresh import random_design
-from mbrl_split.layer_split import fading_gp
-from mbrl_split.training import lesson
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from baselines.gp_argmax import GPArgmax
@@ -41,7 +37,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "rl_vs_mbrl")
     args = parser.parse_args()
-    problem, judge = scenario("drive"), judge_for(args.model, "drive", 2000)
+    split = LayerSplit("drive", args.model, contexts=2000)
+    problem, judge = split.scenario, split.judge(JUDGE_SEED)
     replay = TableOracle.load(args.model, problem)
     splits = np.arange(1, judge.n_layers)
     middle = np.array([[c.from_unit(0.5) for c in problem.context]] * NOISES)
@@ -52,13 +49,13 @@ def main() -> None:
     errors: dict[str, list[Array]] = {}
     regrets: dict[str, list[float]] = {}
     for seed in range(args.seeds):
-        task = Task(problem, judge.n_layers, Ledger(replay, None, budget=args.evaluations), seed, 0, Path())
+        task = Task(split, Ledger(replay, None, budget=args.evaluations), seed, 0, Path())
         rng = task.rng(1)
         task.measure(random_design(task.columns, args.evaluations, rng), rng)
         for name, damage in fitted(task).items() if seed else {"replay table": known(replay), **fitted(task)}.items():
             errors.setdefault(name, []).append((damage(asked) - truth).reshape(NOISES, -1).mean(axis=0))
-            policy = lookup_policy(task, damage, plan=True)
-            regrets.setdefault(name, []).append(judge.judge(policy)["regret"])
+            policy = split.lookup(damage, plan=True)
+            regrets.setdefault(name, []).append(judged(judge, judge.judge(policy).value)["regret"])
             print(f"seed {seed}, {name}: regret {regrets[name][-1]:.3f}", flush=True)
     text = markdown(args, splits, truth.reshape(NOISES, -1).mean(axis=0), errors, regrets)
     (args.out / "layers.md").write_text(text)
@@ -72,11 +69,11 @@ def known(table: TableOracle) -> Callable[[Array], Array]:
 def fitted(task: Task) -> dict[str, Callable[[Array], Array]]:
     """Both processes on everything that the task's ledger holds."""
     ours = fading_gp(seed=int(task.rng(4).integers(2**31)))
-    ours.fit(**lesson(ours, task.ledger.rows()), columns=task.columns)
-    ratios = Ratios(task)
+    ours.fit_rows(task.ledger.rows(), columns=task.columns)
+    ratios = task.problem.record_rows(task.ledger)
     return {
         "fading-gp": lambda X: ours.predict(X).mean,
-        "scikit-learn": ratios.damage(GPArgmax().fit(*ratios.rows(), task.rng(4)).predict),
+        "scikit-learn": ratios.predict(GPArgmax().fit(*ratios.rows(), task.rng(4)).predict),
     }
 
 

@@ -31,13 +31,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from surrogate_peers import PEERS
 from surrogates_apart import OnePerSplit
 
-from mbrl_split.layer_split import compose_reward
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.layer_split import SplitJudge
-from mbrl_split.layer_split import TableOracle
+from mbrl_split.layer_split import FadingSurrogate, SplitJudge, TableOracle, compose_reward, window_rows
 from mbrl_split.layer_split.tables.table_file import table_path
 from mbrl_split.surrogates import EnsembleSurrogate, GPSurrogate, MLPSurrogate, XGBoostSurrogate, score
-from mbrl_split.layer_split import FadingSurrogate, window_rows
 
 SUITE = Path(__file__).with_suffix(".yaml")
 OURS: dict[str, Callable[..., Any]] = {
@@ -76,7 +73,7 @@ class Judge:
         measured = self.replay.measure(X, seeds=rng.integers(0, 2**31, len(X)))
         began = time.process_time()
         if spec["rows"] == "windows":
-            rows, y, groups = window_rows(X, measured.windows)
+            rows, y, groups = window_rows(X, measured.records)
             surrogate = FadingSurrogate(surrogate, monotone=spec.get("monotone", True))
             surrogate.fit(rows, y, groups=groups, columns=self.columns)
         else:

@@ -28,10 +28,10 @@ import numpy as np
 
 from mbrl_split.columns import Column
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.oracles import Ledger, open_store
 from mbrl_split.layer_split import PerplexityOracle, TableOracle, table_path
-from mbrl_split.oracles.store import Store
 from mbrl_split.layer_split.scenarios import scenario
+from mbrl_split.oracles import Ledger, open_store
+from mbrl_split.oracles.store import Store
 
 SHAPES = (0.5, 1.0, 2.0, 4.0)
 SCENARIOS = {"equalised": "equalised", "raw": "paper-a"}  # channel family → a scenario that has it
@@ -42,7 +42,9 @@ def compare(model: str, family: str, tokens: int, draws: int, store: Store) -> l
     """One record per shape m: the mean difference over splits and noises, live minus integral, nats/token."""
     problem = scenario(SCENARIOS[family])
     table = TableOracle.load(model, problem, "judge")
-    oracle = PerplexityOracle.load(model, replace(problem, name=f"{problem.name} (simulated)"), part="judge")
+    oracle = PerplexityOracle.load(
+        model, replace(problem, name=f"{problem.name} (simulated)"), part="judge", draws=draws
+    )
     ledger = Ledger(oracle, store)
     tokens = min(tokens, int(table.table.about["tokens"]))
     columns = table.columns
@@ -62,8 +64,8 @@ def compare(model: str, family: str, tokens: int, draws: int, store: Store) -> l
                 rows.append(row)
         X = np.array(rows, dtype=np.float64)
         seeds = np.full(len(X), int(table.table.about["seed"]))  # the windows that the table begins with
-        found = ledger.measure(X, seeds=seeds, tokens=tokens, draws=draws, purpose="audit")
-        live = found.windows.reshape(len(X), draws, -1)
+        found = ledger.measure(X, seeds=seeds, size=tokens * draws, purpose="audit")
+        live = found.records.reshape(len(X), draws, -1)
         windows = live["window"][0, 0]
         order = [place[int(w)] for w in windows]
         damage = (live["nll"] - live["clean_nll"]).mean(axis=1)  # (points, windows)

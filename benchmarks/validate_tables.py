@@ -33,9 +33,9 @@ from scipy import stats
 from mbrl_split.columns import Column
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.layer_split import FAMILIES, PerplexityOracle, TableOracle, read_table, table_path
-from mbrl_split.oracles import Ledger, open_store
-from mbrl_split.layer_split.tables.families import Family
 from mbrl_split.layer_split.scenarios import Scenario, scenario
+from mbrl_split.layer_split.tables.families import Family
+from mbrl_split.oracles import Ledger, open_store
 
 SEED = 20_000  # of points and live evaluations; tables are measured with seeds 0, 1 and 2
 COVERED = 2 * stats.norm.cdf(2) - 1
@@ -65,7 +65,7 @@ def validate(model: str, family: Family, half: str, points: int, tokens: int, st
     oracle = PerplexityOracle.load(model, problem, part=half)
     seeds = SEED + np.arange(points)
     ledger = Ledger(oracle, store)
-    found = ledger.measure(X, seeds=seeds, tokens=tokens, purpose="audit")
+    found = ledger.measure(X, seeds=seeds, size=tokens, purpose="audit")
     live, live_error = found.mean, found.std_error
     mean, error = table.expected(X, exact=True)
     joint = np.hypot(live_error, error)

@@ -41,11 +41,10 @@ def info() -> None:
             print(f"  {package} {version(package)}")
         except PackageNotFoundError:
             print(f"  {package}: not installed")
-    for kind, names in registry.NAMED.items():
-        print(f"{kind}: " + ", ".join(registry.resolve(names)))
-    for kind in registry.KINDS:
-        if names := list(kind):
-            print(f"{kind.kind}: " + ", ".join(names))
+    listed = {name: list(registry.resolve(where)) for name, where in registry.NAMED.items()}
+    for name, members in {**listed, **{kind.kind: list(kind) for kind in registry.KINDS}}.items():
+        if members:
+            print(f"{name}: " + ", ".join(members))
 
 
 def bench_list(folder: Positional[Path] = Path("benchmarks")) -> None:

@@ -13,10 +13,8 @@ import time
 
 import numpy as np
 
-from mbrl_split.layer_split import scenario
-from mbrl_split.layer_split import LLMSplitVector, TableSource
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.layer_split import TableOracle
+from mbrl_split.layer_split import LLMSplitVector, TableOracle, TableSource, scenario
 
 
 def steps_per_second(env: LLMSplitVector, steps: int) -> float:

@@ -27,9 +27,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mbrl_split.llm import SplitModel
 from mbrl_split.layer_split import PerplexityOracle
 from mbrl_split.layer_split.scenarios import scenario
+from mbrl_split.llm import SplitModel
 
 SIDE = 3072  # of the large matrix product
 

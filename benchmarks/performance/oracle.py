@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mbrl_split.llm import SplitModel
 from mbrl_split.layer_split import PerplexityOracle
+from mbrl_split.llm import SplitModel
 
 
 def evaluate(model: str, worker: int, rounds: int) -> tuple[float, int]:

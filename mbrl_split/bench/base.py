@@ -184,6 +184,13 @@ class Task:
         measured = np.asarray(predict(X), dtype=np.float64).reshape(len(context), -1)
         return np.asarray(self.actions[self.rewards(measured, context).argmax(axis=1)])
 
+    def lookup(self, predict: Callable[[Array], Array], *, plan: bool = False) -> Policy:
+        """The policy that takes what a prediction says is best in the context as it now is; where episodes can be
+        planned, the problem's own look-up."""
+        if plan or self.problem.can_plan:
+            return self.problem.lookup(predict, plan=plan)
+        return self.problem.rule(lambda context: self.greedy(predict, context))
+
 
 @dataclass
 class CurvePoint:

@@ -290,11 +290,11 @@ def _check(suite: Suite) -> None:
 def _check_row(suite: Suite, row: Algorithm) -> None:
     if row.is_reference:
         for entry in suite.posed:
-            known = pose(entry, suite.home).reference_names
-            if row.runs_in(entry) and row.algorithm not in known:
+            names = pose(entry, suite.home).reference_names
+            if row.runs_in(entry) and row.algorithm not in names:
                 raise InvalidInputError(
                     f"needs an agent and a source, a baseline, or the name of a reference of {entry.label} "
-                    f"({', '.join(known)})"
+                    f"({', '.join(names)})"
                 )
         return
     Fidelity.of(row.settings.get("fidelity", {}))

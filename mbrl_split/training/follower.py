@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mbrl_split.agents import Callback, History
+from mbrl_split.agents import History
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.interaction import Policy
 
@@ -45,7 +45,9 @@ class Follower(Policy):
     def reset(self, mask: ArrayLike | None = None) -> None:
         self.current().reset(mask)
 
-    def walk(self, env: Any, total_steps: int, *, callback: Callback | None = None) -> History:
+    def walk(
+        self, env: Any, total_steps: int, *, callback: Callable[[Any, dict[str, float]], bool | None] | None = None
+    ) -> History:
         """Act for ``total_steps`` environment steps, summed over sub-environments; a further call goes on."""
         history, last = History(), self.num_steps + total_steps
         if self._obs is None:

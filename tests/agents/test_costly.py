@@ -6,11 +6,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from mbrl_split.layer_split import scenario
 from mbrl_split.agents import DQN, PPO, LinUCB
 from mbrl_split.columns import Column
 from mbrl_split.envs import CostlyReward, OracleSource
 from mbrl_split.errors import BudgetExhaustedError
+from mbrl_split.layer_split import scenario
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from mbrl_split.agents import A2C, DQN, PPO, REINFORCE, CurvePoint, Linear, NonFiniteError, StopAt, zoo_run
+from mbrl_split.agents import A2C, DQN, PPO, REINFORCE, Checkpoint, Linear, NonFiniteError, StopAt, zoo_run
 from mbrl_split.agents.conformance import Corridor
 from mbrl_split.errors import InvalidInputError, MbrlSplitError
 
@@ -139,7 +139,7 @@ while True:
 def test_checkpoints_and_early_stop(tmp_path):
     env = Corridor()
     agent = A2C(env.observation_space, env.action_space, seed=0)
-    checkpoint = CurvePoint(tmp_path / "c", every=20)
+    checkpoint = Checkpoint(tmp_path / "c", every=20)
     agent.learn(env, 50, callback=checkpoint)
     assert A2C.load(tmp_path / "c").num_steps == 40
     agent.learn(env, 10_000, callback=StopAt(0.0, window=2))

@@ -16,12 +16,12 @@ from mbrl_split.agents import (
     Linear,
     ProgressBar,
     TensorBoardWriter,
-    zoo_run,
     to_sb3,
+    zoo_run,
 )
 from mbrl_split.agents.conformance import Corridor
-from mbrl_split.agents.zoo import PRESETS
 from mbrl_split.agents.schedules import schedule, to_data
+from mbrl_split.agents.zoo import PRESETS
 from mbrl_split.errors import InvalidInputError, UnsupportedError
 
 

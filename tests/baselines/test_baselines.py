@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from mbrl_split import InvalidInputError
-from mbrl_split.layer_split import scenario
-from mbrl_split.bench import Cell, Task
-from mbrl_split.layer_split.policies.informed import Ratios
 from mbrl_split.layer_split.judging.judged import judge_for
 from mbrl_split.layer_split.policies.lookup import RulePolicy, lookup_policy
+
+from mbrl_split import InvalidInputError
+from mbrl_split.bench import Cell, Task
 from mbrl_split.bench.runner import build_method, run_cell
 from mbrl_split.bench.suite import Algorithm
+from mbrl_split.layer_split import TableOracle, scenario
+from mbrl_split.layer_split.policies.informed import Ratios
 from mbrl_split.oracles import FunctionOracle, Ledger
-from mbrl_split.layer_split import TableOracle
 
 BASELINES = Path(__file__).parents[2] / "baselines"
 PPO = {"n_steps": 8, "batch_size": 64, "learning_rate": 1e-3, "gamma": 0.0, "ent_coef": 0.05}
@@ -164,8 +163,8 @@ def test_a_lookup_of_the_true_damage_has_almost_no_regret(tmp_path: Path) -> Non
 
 
 def test_a_rule_acts_on_observations_as_it_does_on_contexts(tmp_path: Path) -> None:
-    from mbrl_split.layer_split import LLMSplitVector
     from mbrl_split.envs import OracleSource
+    from mbrl_split.layer_split import LLMSplitVector
 
     for actions in ("absolute", "relative"):
         problem = scenario("equalised", actions=actions)

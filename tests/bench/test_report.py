@@ -141,7 +141,11 @@ def test_prices_in_reward_where_the_headroom_is_no_unit_but_surely_there(tmp_pat
 
 
 def test_a_failed_run_is_a_row_that_says_why(tmp_path: Path) -> None:
-    failed = {**run("ppo-mlp", 3, [], agent="ppo", source="mlp"), "status": "failed", "error": "InvalidInputError: no luck"}
+    failed = {
+        **run("ppo-mlp", 3, [], agent="ppo", source="mlp"),
+        "status": "failed",
+        "error": "InvalidInputError: no luck",
+    }
     s = {**summary(), "rows": summarise([*RUNS, failed], ORDER)}
     row = next(r for r in s["rows"] if r["algorithm"] == "ppo-mlp")
     assert row["failed"] == [{"run": failed["folder"], "error": "InvalidInputError: no luck"}]

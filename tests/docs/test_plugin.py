@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from mbrl_split import InvalidInputError, UnsupportedError, cli, registry
-from mbrl_split.layer_split import scenario
 from mbrl_split.bench import load_suite, run_suite
-from mbrl_split.oracles import Ledger
-from mbrl_split.layer_split import PerplexityOracle, TableOracle
+from mbrl_split.layer_split import PerplexityOracle, TableOracle, scenario
 from mbrl_split.layer_split.oracle.context import channel_of
+from mbrl_split.oracles import Ledger
 from mbrl_split.refresh import RefreshState
 from mbrl_split.testing import check_agent, check_channel, check_environment, check_oracle, check_surrogate
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mbrl_split.layer_split import scenario
 from mbrl_split.columns import Column
+from mbrl_split.layer_split import scenario
 
 
 class ClosedForm:

@@ -10,7 +10,7 @@ from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import DictInfoToList, RecordEpisodeStatistics
 
-from mbrl_split import InvalidInputError, BudgetExhaustedError
+from mbrl_split import BudgetExhaustedError, InvalidInputError
 from mbrl_split.columns import Column
 from mbrl_split.envs import CostlyEnv, OracleSource, VectorToSingle
 from mbrl_split.layer_split import LLMSplit, LLMSplitVector
@@ -96,7 +96,9 @@ def test_episodes_are_truncated_and_reset_in_the_same_step():
 def test_autoreset_info_has_gymnasiums_form():
     """The same episodes through Gymnasium's own SAME_STEP vector: equal returns of every step."""
     env = Walk(walk_source(), num_envs=2, episode_steps=3)
-    theirs = SyncVectorEnv([lambda: VectorToSingle(Walk(walk_source(), episode_steps=3))] * 2, autoreset_mode="SameStep")
+    theirs = SyncVectorEnv(
+        [lambda: VectorToSingle(Walk(walk_source(), episode_steps=3))] * 2, autoreset_mode="SameStep"
+    )
     ours_obs, _ = env.reset(seed=4)
     their_obs, _ = theirs.reset(seed=4)
     assert np.array_equal(ours_obs, their_obs)

@@ -7,7 +7,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from stable_baselines3 import PPO
 
-from mbrl_split import InvalidInputError, BudgetExhaustedError
+from mbrl_split import BudgetExhaustedError, InvalidInputError
 from mbrl_split.columns import Column
 from mbrl_split.envs import CostlyReward, CostlyRewardSingle, CostlyRewardVector, OracleSource, RecordedReward
 from mbrl_split.oracles import FunctionOracle, Ledger
@@ -213,7 +213,9 @@ def test_features_see_the_observation_before_the_step():
 def test_wrong_features_and_sources_are_refused():
     env = CostlyReward(Counter(3), Recording(), features=lambda obs, action: obs)
     env.reset(seed=0)
-    with pytest.raises(InvalidInputError, match=r"features give one row of \(clock, action\).*shape \(1, 2\), not \(1, 1\)"):
+    with pytest.raises(
+        InvalidInputError, match=r"features give one row of \(clock, action\).*shape \(1, 2\), not \(1, 1\)"
+    ):
         env.step(1)
     with pytest.raises(InvalidInputError, match="which NoneType lacks"):
         CostlyReward(Counter(3), None)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mbrl_split.layer_split import scenario
-from mbrl_split.layer_split import LLMSplit, LLMSplitVector
 from mbrl_split.envs import OracleSource
 from mbrl_split.errors import UnsupportedError
+from mbrl_split.layer_split import LLMSplit, LLMSplitVector, scenario
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from mbrl_split import InvalidInputError
-from mbrl_split.layer_split import scenario
-from mbrl_split.layer_split import LLMSplitVector
 from mbrl_split.envs import OracleSource, SurrogateSource
+from mbrl_split.layer_split import LLMSplitVector, scenario
 from mbrl_split.oracles import FunctionOracle, Ledger, SqliteStore
 from mbrl_split.surrogates.base import Prediction
 

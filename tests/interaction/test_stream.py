@@ -9,8 +9,8 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 from mbrl_split.agents import PPO
 from mbrl_split.agents.conformance import MODES
-from mbrl_split.interaction.stream import make_stream
 from mbrl_split.errors import InvalidInputError, UnsupportedError
+from mbrl_split.interaction.stream import make_stream
 
 
 class Counter(gym.Env):

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from mbrl_split.columns import Column
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.layer_split.context_process import (
     correlation_of,
     discharge,
@@ -22,7 +23,6 @@ from mbrl_split.layer_split.context_process import (
     scatter_memory,
     transition_matrix,
 )
-from mbrl_split.errors import InvalidInputError
 from mbrl_split.layer_split.sessions import ContextProcessSpec
 
 NOISE = Column("noise", "RMS", 0.05, 1.0, "log")

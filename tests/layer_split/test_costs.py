@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.layer_split.costs import (
     DEVICES,
     MODELS,
@@ -21,8 +22,7 @@ from mbrl_split.layer_split.costs import (
     memory_bytes,
     queued,
 )
-from mbrl_split.errors import InvalidInputError
-from mbrl_split.layer_split.sessions import CostSpec, ContextProcessSpec
+from mbrl_split.layer_split.sessions import ContextProcessSpec, CostSpec
 
 SIZE = ModelSize(d=100, d_kv=50, layer_parameters=1_000_000, weight_bytes=2.0)
 FAST_MEMORY = Device(flops=1e9, bandwidth=1e15, watts=4.0, memory=1e9)

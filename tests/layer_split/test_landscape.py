@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mbrl_split.layer_split.landscape.landscape import VIEWS, View
-from mbrl_split.layer_split.landscape.report import write_landscape
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.layer_split import FAMILIES, TableData, TableOracle
-from mbrl_split.layer_split.tables.families import family_of
+from mbrl_split.layer_split.landscape.landscape import VIEWS, View
+from mbrl_split.layer_split.landscape.report import write_landscape
 from mbrl_split.layer_split.scenarios import PROTOCOL_VERSION
+from mbrl_split.layer_split.tables.families import family_of
 
 L, WINDOWS = 12, 20
 

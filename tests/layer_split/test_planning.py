@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mbrl_split.layer_split import scenario
 from mbrl_split.bench.base import Task
 from mbrl_split.bench.methods import AgentMethod
-from mbrl_split.layer_split.policies.planning import watched
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.layer_split import SessionJudge
+from mbrl_split.layer_split import SessionJudge, scenario
+from mbrl_split.layer_split.policies.planning import watched
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 DRIVE = scenario("drive", context_process={"correlation": 0.9, "battery_joules": None})
@@ -32,7 +31,15 @@ def task(folder, s=DRIVE, budget=40.0):
 
 @pytest.mark.parametrize("context_process", ["given", "estimated"])
 def test_planner_on_a_gp_is_near_the_optimum_where_argmax_is_not(problem, tmp_path, context_process):
-    settings = {"trainer": {"initial_design": 40, "refresh_batches": 0, "context_process": context_process, "sessions": 128, "bins": 15}}
+    settings = {
+        "trainer": {
+            "initial_design": 40,
+            "refresh_batches": 0,
+            "context_process": context_process,
+            "sessions": 128,
+            "bins": 15,
+        }
+    }
     t = task(tmp_path)
     *_, last = AgentMethod("planner", "gp", settings=settings).learn(t)
     assert t.ledger.spent == 40

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mbrl_split.layer_split import SCENARIOS, scenario
 from mbrl_split import InvalidInputError
+from mbrl_split.layer_split import SCENARIOS, scenario
 
 
 def test_overrides_replace_fields_and_leave_the_named_one_alone() -> None:
@@ -70,8 +70,8 @@ def test_the_papers_cases_are_thirds_of_the_whole_range() -> None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_scenario_is_an_environment_and_names_a_channel(name: str) -> None:
-    from mbrl_split.layer_split import LLMSplitVector
     from mbrl_split.envs import check_environment
+    from mbrl_split.layer_split import LLMSplitVector
     from mbrl_split.layer_split.oracle.context import channel_of, check_context
 
     s = scenario(name)

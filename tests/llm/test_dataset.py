@@ -8,8 +8,8 @@ from mbrl_split import data
 from mbrl_split.data import dataset
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.layer_split import PerplexityOracle
-from mbrl_split.layer_split.tables.table_file import table_path
 from mbrl_split.layer_split.scenarios import scenario
+from mbrl_split.layer_split.tables.table_file import table_path
 
 
 @pytest.fixture

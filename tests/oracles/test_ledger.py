@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mbrl_split.columns import Column
-from mbrl_split.errors import InvalidInputError, BudgetExhaustedError
+from mbrl_split.errors import BudgetExhaustedError, InvalidInputError
 from mbrl_split.oracles import FunctionOracle, Ledger, Measurement, Price, open_store
 from mbrl_split.oracles.record import encode
 

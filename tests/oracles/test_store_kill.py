@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from mbrl_split.columns import Column
+from mbrl_split.layer_split import PerplexityOracle
+from mbrl_split.layer_split.scenarios import scenario
 from mbrl_split.llm import SplitModel
 from mbrl_split.oracles import FunctionOracle, Ledger, Measurement, Oracle, Store, open_store
-from mbrl_split.layer_split import PerplexityOracle
 from mbrl_split.oracles.store import SqliteStore, measurement_key
-from mbrl_split.layer_split.scenarios import scenario
 
 FORK = multiprocessing.get_context("fork")  # the child starts in milliseconds, with the model already loaded
 

@@ -14,15 +14,15 @@ from mbrl_split.refresh import (
     Diverse,
     IntegratedVariance,
     MaxEpistemic,
-    RewardFunction,
     OnPolicyAcquisition,
     RandomAcquisition,
+    RewardFunction,
     Thompson,
     TopTwo,
-    with_all_actions,
     design_pool,
     random_design,
     sobol_design,
+    with_all_actions,
 )
 from mbrl_split.registry import ACQUISITIONS
 from mbrl_split.surrogates.base import Prediction

@@ -7,11 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from mbrl_split.layer_split import scenario
 from mbrl_split.agents import EpsilonGreedy
-from mbrl_split.layer_split import LLMSplitVector
 from mbrl_split.envs import OracleSource
 from mbrl_split.errors import InvalidInputError
+from mbrl_split.layer_split import LLMSplitVector, scenario
 from mbrl_split.oracles import FunctionOracle, Ledger
 from mbrl_split.refresh import Always, ErrorTriggered, RandomAcquisition, RefreshState
 from mbrl_split.surrogates import GPSurrogate

@@ -7,19 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbrl_split.layer_split import scenario
 from mbrl_split.agents import PPO
 from mbrl_split.bench.base import Task
 from mbrl_split.bench.methods import AgentMethod
-from mbrl_split.layer_split import LLMSplitVector
 from mbrl_split.envs import OracleSource
-from mbrl_split.errors import InvalidInputError, BudgetExhaustedError
+from mbrl_split.errors import BudgetExhaustedError, InvalidInputError
+from mbrl_split.layer_split import LLMSplitVector, PerplexityOracle, TableOracle, scenario, split_reward
 from mbrl_split.oracles import FunctionOracle, Ledger, open_store
-from mbrl_split.layer_split import PerplexityOracle, TableOracle
 from mbrl_split.refresh import Always, Doubling, Fidelity, RandomAcquisition, probability_best, random_design
 from mbrl_split.surrogates import GPSurrogate, MLPSurrogate, TabulatedSurrogate
 from mbrl_split.training import ModelBasedTrainer, measure_parts
-from mbrl_split.layer_split import split_reward
 
 SCENARIO = scenario("equalised")
 COLUMNS = SCENARIO.columns(12)
@@ -211,7 +208,13 @@ def test_live_parts_are_charged_and_stored_like_any_measurement(tmp_path):
 
 
 def test_what_is_wrong_is_said():
-    for bad in ({"tokens": 0}, {"draws": 0}, {"sequential_parts": 1.5}, {"confidence": 0}, {"confidence": float("nan")}):
+    for bad in (
+        {"tokens": 0},
+        {"draws": 0},
+        {"sequential_parts": 1.5},
+        {"confidence": 0},
+        {"confidence": float("nan")},
+    ):
         with pytest.raises(InvalidInputError, match=next(iter(bad))):
             Fidelity.of(bad)
     with pytest.raises(InvalidInputError, match="did you mean 'tokens'"):

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from mbrl_split.layer_split import scenario
 from mbrl_split.agents import PPO
-from mbrl_split.layer_split import LLMSplitVector
 from mbrl_split.envs import OracleSource
+from mbrl_split.layer_split import LLMSplitVector, PerplexityOracle, argmax_policy, scenario
 from mbrl_split.oracles import Ledger, open_store
-from mbrl_split.layer_split import PerplexityOracle
 from mbrl_split.refresh import ErrorTriggered, Thompson
 from mbrl_split.surrogates import MLPSurrogate, TabulatedSurrogate
 from mbrl_split.training import ModelBasedTrainer, RunLogger
-from mbrl_split.layer_split import argmax_policy
 
 SMALL = scenario("equalised", windows=2, window=64, pool=8)
 

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from gymnasium.wrappers import vector as wrappers
 
-from mbrl_split.layer_split import scenario
 from mbrl_split.agents import DQN
-from mbrl_split.layer_split import LLMSplit, LLMSplitVector
 from mbrl_split.envs import OracleSource
+from mbrl_split.layer_split import LLMSplit, LLMSplitVector, scenario
 from mbrl_split.layer_split.envs import rules
 from mbrl_split.oracles import FunctionOracle, Ledger
 from mbrl_split.refresh import FixedInterval, RandomAcquisition

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mbrl_split.layer_split import scenario
 from mbrl_split.agents import DQN, PPO
-from mbrl_split.layer_split import LLMSplitVector
 from mbrl_split.envs import OracleSource
+from mbrl_split.layer_split import LLMSplitVector, scenario
 from mbrl_split.oracles import FunctionOracle, Ledger
 from mbrl_split.refresh import Never, RandomAcquisition
 from mbrl_split.surrogates import MLPSurrogate

@@ -13,13 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mbrl_split.layer_split import scenario
 from mbrl_split.agents import PPO, SurrogateBandit
-from mbrl_split.layer_split import LLMSplitVector
 from mbrl_split.envs import OracleSource
+from mbrl_split.errors import BudgetExhaustedError, InvalidInputError
+from mbrl_split.layer_split import LLMSplitVector, SplitJudge, agent_policy, argmax_policy, scenario
 from mbrl_split.layer_split.envs import rules
-from mbrl_split.errors import InvalidInputError, BudgetExhaustedError
-from mbrl_split.layer_split import SplitJudge, agent_policy
 from mbrl_split.oracles import FunctionOracle, Ledger
 from mbrl_split.refresh import (
     UCB,
@@ -38,7 +36,6 @@ from mbrl_split.refresh import (
 )
 from mbrl_split.surrogates import MLPSurrogate, TabulatedSurrogate
 from mbrl_split.training import ModelBasedTrainer, RunLogger, TruthTrainer, train_on_truth
-from mbrl_split.layer_split import argmax_policy
 
 SCENARIO = scenario("equalised", context={"noise": [0.03, 3.0]})
 COLUMNS = SCENARIO.columns(12)
@@ -337,7 +334,13 @@ def truth_trainer(folder, total=512, budget=None, **settings):
     env = LLMSplitVector(8, SCENARIO, source=OracleSource(ledger))
     agent = PPO(env.single_observation_space, env.single_action_space, n_steps=16, batch_size=64, n_epochs=2, seed=1)
     return TruthTrainer(
-        env, agent, ledger, total_steps=total, segment_steps=128, logger=RunLogger(folder, tensorboard=False), **settings
+        env,
+        agent,
+        ledger,
+        total_steps=total,
+        segment_steps=128,
+        logger=RunLogger(folder, tensorboard=False),
+        **settings,
     )
 
 

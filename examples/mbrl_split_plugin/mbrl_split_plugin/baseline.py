@@ -9,7 +9,7 @@ class Middle(Method):
     """Called with the row's `settings: {baseline: {...}}`; it takes none."""
 
     def learn(self, task):
-        middle = np.array([[float(column.from_unit(0.5)) for column in task.scenario.context]])
-        damage = task.measure_splits(middle, task.rng(1))
-        best = int(task.splits[task.reward(damage, task.splits[None])[0].argmax()])
-        yield CurvePoint(lambda context, split, step: np.full(len(context), best))
+        middle = np.array([[float(column.from_unit(0.5)) for column in task.context_columns]])
+        damage = task.measure_actions(middle, task.rng(1))
+        best = int(task.actions[task.rewards(damage, middle)[0].argmax()])
+        yield CurvePoint(task.problem.rule(lambda context: np.full(len(context), best)))

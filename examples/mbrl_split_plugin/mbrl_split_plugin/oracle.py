@@ -16,5 +16,10 @@ def formula(model, name):
         return 4 * X[:, 1] ** 2 / (1 + X[:, 1] ** 2) * np.exp2(-4 * X[:, 0] / LAYERS)
 
     return FunctionOracle(
-        damage, problem.columns(LAYERS), noise_std=0.05, identity="formula 1", tokens_per_evaluation=problem.tokens
+        damage,
+        problem.columns(LAYERS),
+        noise_std=0.05,
+        identity="formula 1",
+        evaluation_size=problem.tokens,
+        unit="tokens",
     )

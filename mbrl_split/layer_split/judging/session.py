@@ -333,14 +333,14 @@ class _ExpectedSource:
         return np.asarray(self._expected(x, part=self._part)[0])
 
 
-class _Hold:
+class _Hold(Policy):
     """Goes to one split as fast as allowed and stays; the environment answers a forbidden one by its neighbour."""
 
     def __init__(self, scenario: Scenario, n_layers: int, split: int) -> None:
         self._scenario, self._split = scenario, split
         self._column = scenario.columns(n_layers)[0]
 
-    def act(self, obs: ArrayLike, *, deterministic: bool = True) -> NDArray[np.int64]:
+    def act(self, obs: ArrayLike, *, deterministic: bool = True, mask: ArrayLike | None = None) -> NDArray[np.int64]:
         x = np.asarray(obs)
         if self._scenario.actions == "absolute":
             return np.full(len(x), self._split - 1)
@@ -349,14 +349,12 @@ class _Hold:
         return np.asarray(np.clip(self._split - at, -move, move) + move)
 
 
-class _Random:
+class _Random(Policy):
     """A uniformly random allowed action."""
 
     def __init__(self) -> None:
         self._rng = np.random.default_rng(0)
 
-    def act(
-        self, obs: ArrayLike, *, deterministic: bool = True, mask: NDArray[np.bool_] | None = None
-    ) -> NDArray[np.int64]:
-        assert mask is not None
-        return np.asarray(np.where(mask, self._rng.random(mask.shape), -1.0).argmax(axis=1))
+    def act(self, obs: ArrayLike, *, deterministic: bool = True, mask: ArrayLike | None = None) -> NDArray[np.int64]:
+        allowed = np.asarray(mask, dtype=np.bool_)
+        return np.asarray(np.where(allowed, self._rng.random(allowed.shape), -1.0).argmax(axis=1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from scipy.special import ndtr, ndtri
 
 from mbrl_split.agents import Planner, TabularModel
 from mbrl_split.errors import InvalidInputError, UnsupportedError
+from mbrl_split.interaction import Policy
 from mbrl_split.layer_split.context_process import (
     correlation_of,
     joule_price,
@@ -33,14 +34,6 @@ RULES: tuple[str, ...] = get_args(Rule)
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(3)
 _STATIC = 5
-
-
-class SessionPolicy(Protocol):
-    """Policy on a session's observations."""
-
-    def act(self, obs: ArrayLike, *, deterministic: bool = True, mask: ArrayLike | None = None) -> NDArray[np.int64]:
-        """Actions for a batch of observations, (n,), or for one, ()."""
-        ...
 
 
 class SessionModel:
@@ -119,7 +112,7 @@ class SessionModel:
         self._tables = [self._solve(static) for static in self._statics]
         self.value = float(np.mean([value for value, _ in self._tables]))
 
-    def policy(self, rule: Rule = "optimal") -> SessionPolicy:
+    def policy(self, rule: Rule = "optimal") -> Policy:
         """A policy on observations.
 
         ``"optimal"`` looks ahead to the session's end; ``"myopic"`` takes the best reward of this turn and forgets
@@ -247,7 +240,7 @@ class _Step:
         return np.asarray(((1 - way) * v[i, e, low, k] + way * v[i, e, low + 1, k]).reshape(-1))
 
 
-class _GridPolicy:
+class _GridPolicy(Policy):
     """Reads a rule's table between bins and charge levels."""
 
     def __init__(self, model: SessionModel, rule: Rule) -> None:

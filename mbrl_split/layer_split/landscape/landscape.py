@@ -16,9 +16,9 @@ from scipy import stats
 
 from mbrl_split.columns import Column
 from mbrl_split.errors import InvalidInputError, UnsupportedError
+from mbrl_split.evaluation import JUDGE_SEED
 from mbrl_split.layer_split.envs.rules import compose_reward
 from mbrl_split.layer_split.judging.decision import SplitJudge
-from mbrl_split.layer_split.judging.judged import JUDGE_SEED
 from mbrl_split.layer_split.scenarios import SCENARIOS, ChannelSpec, Scenario
 from mbrl_split.layer_split.tables.table import TableOracle
 from mbrl_split.registry import unknown

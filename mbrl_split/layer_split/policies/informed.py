@@ -63,7 +63,7 @@ class Ratios:
         """(split, ratio) mapped to the unit square, each along its scale."""
         return np.column_stack([c.to_unit(rows[:, j]) for j, c in enumerate(self.columns)])
 
-    def damage(self, curve: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    def predict(self, curve: Callable[[Array], Array]) -> Callable[[Array], Array]:
         """The damage of queries from a curve over the unit square: its mean over h² ~ Gamma(m, 1/m).
 
         The curve is read at the knots; it is 0 where there is no noise, and beyond the last knot what it is there.

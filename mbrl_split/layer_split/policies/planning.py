@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_split.errors import InvalidInputError, UnsupportedError
-from mbrl_split.interaction import ZeroSource
+from mbrl_split.interaction import Policy, ZeroSource
 from mbrl_split.layer_split.envs.session import SessionVector, level_column
 from mbrl_split.layer_split.judging.session_model import (
     SessionModel,
-    SessionPolicy,
     estimated_correlation,
     estimated_loads,
 )
@@ -64,7 +63,7 @@ class SessionPlanner:
         given = context_process == "given"
         self.known: dict[str, Any] = {} if given else watched(scenario, n_layers, sessions, seed)
 
-    def __call__(self, predict: Callable[[Array], Array]) -> SessionPolicy:
+    def __call__(self, predict: Callable[[Array], Array]) -> Policy:
         """The policy that a prediction of the damage, as it is now, gives."""
         model = SessionModel(self.scenario, self.n_layers, predict, bins=self.bins, **self.known)
         return model.policy(self.rule)

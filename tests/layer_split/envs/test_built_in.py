@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from mbrl_split import InvalidInputError
-from mbrl_split.layer_split import scenario
-from mbrl_split.layer_split import LLMSplit, LLMSplitVector, TableSource
 from mbrl_split.envs import OracleSource
+from mbrl_split.layer_split import LLMSplit, LLMSplitVector, TableSource, scenario
 from mbrl_split.layer_split.envs.built_in import _table_is_shipped
-from mbrl_split.oracles import Ledger
 from mbrl_split.layer_split.tables.table import TableOracle
 from mbrl_split.layer_split.tables.table_file import TableData, table_path
+from mbrl_split.oracles import Ledger
 
 SMALL = {"windows": 2, "window": 32, "pool": 4}
 

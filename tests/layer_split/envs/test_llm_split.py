@@ -13,10 +13,9 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from mbrl_split import InvalidInputError
-from mbrl_split.layer_split import scenario
 from mbrl_split.columns import Column
-from mbrl_split.layer_split import LLMSplit, LLMSplitVector, compose_reward, observe
 from mbrl_split.envs import OracleSource
+from mbrl_split.layer_split import LLMSplit, LLMSplitVector, compose_reward, observe, scenario
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 ID = "mbrl_split/LLMSplit-v0"

@@ -10,14 +10,13 @@ import pytest
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from mbrl_split import InvalidInputError
-from mbrl_split.layer_split import scenario
 from mbrl_split.agents import PPO
 from mbrl_split.channels.doppler import gain_of_scatter
 from mbrl_split.columns import Column
-from mbrl_split.layer_split import LLMSplit, LLMSplitVector
 from mbrl_split.envs import check_environment
-from mbrl_split.layer_split.costs import Prices
+from mbrl_split.layer_split import LLMSplit, LLMSplitVector, scenario
 from mbrl_split.layer_split.context_process import correlation_of
+from mbrl_split.layer_split.costs import Prices
 from mbrl_split.layer_split.envs.session import SessionVector
 from mbrl_split.layer_split.scenarios import ChannelSpec
 
@@ -134,7 +133,9 @@ def test_masks_hold_deadline_and_memory(closed_form):
         np.testing.assert_array_equal(11 - info["split"], nearest)
     assert seen > 100
 
-    tight = make(closed_form, n=2, costs={"model": "mistral-7b-4bit", "memory": 6e8}, context_process={"start_tokens": 512})
+    tight = make(
+        closed_form, n=2, costs={"model": "mistral-7b-4bit", "memory": 6e8}, context_process={"start_tokens": 512}
+    )
     _, info = tight.reset(seed=0)
     per_layer = 0.5 * 218_112_000 + 2 * 1024 * 2 * (512 + 128)
     assert info["action_mask"].sum(axis=1).tolist() == [int(6e8 // per_layer)] * 2

@@ -7,13 +7,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mbrl_split.layer_split import scenario
-from mbrl_split.layer_split import LLMSplitVector
 from mbrl_split.envs import OracleSource
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.layer_split import SplitJudge, agent_policy, policy_splits
-from mbrl_split.layer_split.judging.paths import along, best_path, direct_path, greedy_path, random_value
+from mbrl_split.layer_split import LLMSplitVector, SplitJudge, agent_policy, policy_splits, scenario
 from mbrl_split.layer_split.judging.decision import PARTS
+from mbrl_split.layer_split.judging.paths import along, best_path, direct_path, greedy_path, random_value
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 ABSOLUTE = scenario("equalised")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from mbrl_split.layer_split import scenario
 from mbrl_split.data import documents
+from mbrl_split.layer_split import scenario
 from mbrl_split.llm import SplitModel
 
 _SCRIPT = Path(__file__).parents[2] / "benchmarks" / "drive_live.py"

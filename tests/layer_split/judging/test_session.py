@@ -7,11 +7,17 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mbrl_split.layer_split import scenario
-from mbrl_split.layer_split import LLMSplitVector, compose_reward
 from mbrl_split.envs import OracleSource
 from mbrl_split.errors import InvalidInputError, UnsupportedError
-from mbrl_split.layer_split import SessionModel, SessionJudge, estimated_correlation, estimated_loads
+from mbrl_split.layer_split import (
+    LLMSplitVector,
+    SessionJudge,
+    SessionModel,
+    compose_reward,
+    estimated_correlation,
+    estimated_loads,
+    scenario,
+)
 from mbrl_split.layer_split.judging.decision import PARTS
 from mbrl_split.layer_split.judging.session import EXACT
 from mbrl_split.oracles import FunctionOracle, Ledger
@@ -167,7 +173,10 @@ def test_what_a_grid_cannot_hold_is_refused():
         with pytest.raises(UnsupportedError, match="Gauss-Markov"):
             SessionModel(scenario("drive", context_process=change), 8, damage)
     assert (
-        SessionModel(scenario("drive", context_process={"trace": "synthetic"}), 8, damage, bins=4, correlation=0.5).value < 1
+        SessionModel(
+            scenario("drive", context_process={"trace": "synthetic"}), 8, damage, bins=4, correlation=0.5
+        ).value
+        < 1
     )
     with pytest.raises(InvalidInputError, match="SplitJudge"):
         SessionJudge.of_function(scenario("equalised"), 8, damage)

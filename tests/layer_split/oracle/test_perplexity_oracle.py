@@ -11,11 +11,11 @@ from mbrl_split.channels import Channel, Nakagami, Radio
 from mbrl_split.columns import Column
 from mbrl_split.data import documents
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.llm import SplitModel
-from mbrl_split.oracles import Ledger, check_oracle
 from mbrl_split.layer_split import PerplexityOracle
 from mbrl_split.layer_split.oracle import perplexity as module
 from mbrl_split.layer_split.scenarios import ChannelSpec, Scenario, scenario
+from mbrl_split.llm import SplitModel
+from mbrl_split.oracles import Ledger, check_oracle
 
 M = Column("m", "1", 0.5, 8.0, "log")
 NOISE = Column("noise", "RMS", 0.0, 100.0)

@@ -9,11 +9,11 @@ from mbrl_split.columns import Column
 from mbrl_split.data import documents
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.layer_split import PerplexityOracle
-from mbrl_split.oracles import open_store
+from mbrl_split.layer_split.scenarios import scenario
 from mbrl_split.layer_split.tables.families import FAMILIES
 from mbrl_split.layer_split.tables.plan import MeasurementPlan, build_table, measure, plan_from, print_progress
 from mbrl_split.layer_split.tables.table import TableOracle
-from mbrl_split.layer_split.scenarios import scenario
+from mbrl_split.oracles import open_store
 
 NOISE = Column("noise", "RMS", 0.05, 3.0, "log")
 M = Column("m", "1", 0.5, 8.0, "log")

@@ -10,12 +10,12 @@ import pytest
 
 from mbrl_split.columns import Column
 from mbrl_split.errors import InvalidInputError, UnsupportedError
-from mbrl_split.oracles import check_oracle
+from mbrl_split.layer_split.scenarios import PROTOCOL_VERSION, ChannelSpec, Scenario, scenario
 from mbrl_split.layer_split.tables.families import FAMILIES, family_of
 from mbrl_split.layer_split.tables.replay import draw
 from mbrl_split.layer_split.tables.table import TableOracle
 from mbrl_split.layer_split.tables.table_file import TableData, read_table, write_table
-from mbrl_split.layer_split.scenarios import PROTOCOL_VERSION, ChannelSpec, Scenario, scenario
+from mbrl_split.oracles import check_oracle
 
 L, WINDOWS = 12, 24
 M = Column("m", "1", 0.5, 8.0, "log")
