@@ -8,14 +8,11 @@ torch): import the room you need, for instance ``from mbrl_split.surrogates impo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as _gymnasium
 
 from mbrl_split.errors import BudgetExhaustedError, InvalidInputError, MbrlSplitError, UnsupportedError
-
-if TYPE_CHECKING:
-    from mbrl_split.layer_split.scenarios import SCENARIOS, Scenario, scenario
 
 __version__ = "0.1.0"
 __all__ = [

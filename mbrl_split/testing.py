@@ -11,17 +11,9 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mbrl_split.errors import InvalidInputError, MbrlSplitError
-
-if TYPE_CHECKING:
-    from mbrl_split.agents.conformance import check_agent
-    from mbrl_split.channels.conformance import check_channel
-    from mbrl_split.envs.conformance import check_environment
-    from mbrl_split.evaluation.conformance import check_problem
-    from mbrl_split.oracles.conformance import check_oracle
-    from mbrl_split.surrogates.conformance import check_surrogate
 
 __all__ = [
     "check_agent",
