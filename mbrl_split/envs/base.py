@@ -32,7 +32,7 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
 
     A step of a sub-environment in state s under action a:
 
-    1. the query ``features(s, a)`` is sent to :attr:`source` with one seed per row, and the answer is the damage D;
+    1. the query ``features(s, a)`` is sent to :attr:`source` with one seed per row, and the answer is the measurement D;
     2. the reward is ``compose(D, s, a)``: a function of state, action and the measurement's randomness alone;
     3. the next state is ``transition(s, a, draws)``; after ``episode_steps`` steps the episode is truncated
        (nothing ever terminates) and the sub-environment starts its next episode in the same step (SAME_STEP).
@@ -50,7 +50,7 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
     bit, as a batch of one reset with its seed. Replications that must be independent take seeds that are further
     apart than ``num_envs``: draw them from a ``SeedSequence``, do not count 0, 1, 2.
 
-    **Info** of a step holds, for every sub-environment and about the transition just made: ``damage`` (n,), ``query``
+    **Info** of a step holds, for every sub-environment and about the transition just made: ``measurement`` (n,), ``query``
     (n, d) and ``query_seed`` (n,), which were sent to the source, and the arrays of :meth:`terms`; each with its mask
     ``_name``. Beside them, as in the info of ``reset``, stand the arrays of :meth:`outlook`, about the decision that
     comes next. Where episodes ended, ``final_obs`` / ``_final_obs`` hold the last observations (an object array, as
@@ -117,10 +117,10 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         """The states that follow; must leave ``state`` as it was."""
 
     @abstractmethod
-    def compose(self, damage: ArrayLike, state: State, action: NDArray[Any]) -> Array:
-        """The reward, shape (n,), of a damage measured (or predicted) at ``features(state, action)``."""
+    def compose(self, measured: ArrayLike, state: State, action: NDArray[Any]) -> Array:
+        """The reward, shape (n,), of a number measured (or predicted) at ``features(state, action)``."""
 
-    def terms(self, damage: Array, state: State, action: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def terms(self, measured: Array, state: State, action: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Arrays (n, …) worth reporting in ``info``, for instance the parts of the reward."""
         return {}
 
@@ -135,7 +135,7 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         """The query each fresh state needs answered before its first step, shape (n, len(columns)); None for none."""
         return None
 
-    def start(self, state: State, damage: Array) -> State:
+    def start(self, state: State, measured: Array) -> State:
         """The fresh states, with the answers to :meth:`start_features`."""
         return state
 
@@ -230,15 +230,15 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
         started = self.initial_state(self._draw(_CONTEXT, rows, episode)) if rows.size else None
         start_query = None if started is None else self.start_features(started)
         if started is None or start_query is None:
-            damage = ask(self.source, query, seeds)
+            measured = ask(self.source, query, seeds)
         else:
             start_seeds = self._draw(_MEASUREMENT, rows, episode).seeds()
             both = np.concatenate([query, start_query]), np.concatenate([seeds, start_seeds])
             answers = ask(self.source, *both)
-            damage = answers[: self.num_envs]
+            measured = answers[: self.num_envs]
             started = self.start(started, answers[self.num_envs :])
-        reward = np.asarray(self.compose(damage, state, action), dtype=np.float64)
-        told = {"damage": damage, "query": query, "query_seed": seeds, **self.terms(damage, state, action)}
+        reward = np.asarray(self.compose(measured, state, action), dtype=np.float64)
+        told = {"measurement": measured, "query": query, "query_seed": seeds, **self.terms(measured, state, action)}
 
         # Nothing can fail from here on.
         self._state, self._step = after, step

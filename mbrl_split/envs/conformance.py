@@ -129,10 +129,10 @@ def _check_questions(env: CostlyEnv, seed: int) -> None:
         kept = {name: values.copy() for name, values in state.items()}
         obs, reward, _, _, info = run.step(action)
         _say(data_equivalence(state, kept, exact=True), "a step changes the arrays of the state before it: copy them")
-        again = np.asarray(run.compose(info["damage"], state, action))
+        again = np.asarray(run.compose(info["measurement"], state, action))
         _say(
             again.shape == (_N,) and np.array_equal(again, reward),
-            f"compose(damage, state, action) gives {again!r}, the step gave {reward!r}: the reward must be a function "
+            f"compose(measured, state, action) gives {again!r}, the step gave {reward!r}: the reward must be a function "
             "of these alone, one per sub-environment",
         )
         query = np.asarray(run.features(state, action))

@@ -14,7 +14,7 @@ from mbrl_split.errors import InvalidInputError, UnsupportedError
 from mbrl_split.surrogates.base import Surrogate
 from mbrl_split.surrogates.prediction import Array
 
-COLUMNS = (Column("split", "layers", 1, 11, "ordinal"), Column("noise", "RMS", 0.03, 3.0, "log"))
+COLUMNS = (Column("level", "1", 1, 11, "ordinal"), Column("load", "1", 0.03, 3.0, "log"))
 """Columns of the rows that the suite makes up."""
 
 

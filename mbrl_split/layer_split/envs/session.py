@@ -207,6 +207,7 @@ class SessionVector(SplitVector):
         """The bill of the turn, and the parts of the reward; see the class."""
         split, bill, share = self._turn(state, action)
         return {
+            "damage": damage,
             "split": split,
             "quality": rules.quality_term(damage, self.scenario.reward),
             "load": self.scenario.reward.load * (1.0 - share),

@@ -58,7 +58,7 @@ class SplitVector(CostlyEnv):
     A scenario with a context process is a :class:`~mbrl_split.layer_split.envs.session.SessionVector`, which says what
     differs there; :func:`~mbrl_split.layer_split.LLMSplitVector` makes the one that fits.
 
-    ``info`` adds ``split`` (p after the move), ``quality`` and ``load`` (the two terms of the reward). D_ref cancels
+    ``info`` adds ``damage`` (D), ``split`` (p after the move), ``quality`` and ``load`` (the two terms of the reward). D_ref cancels
     the text's own difficulty: every damage is relative to the clean loss of its own windows.
 
     Args:
@@ -142,9 +142,10 @@ class SplitVector(CostlyEnv):
         return rules.compose_reward(damage, split, self.n_layers, self.scenario.reward, state["reference_damage"])
 
     def terms(self, damage: Array, state: State, action: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """The split after the move, and the two terms of the reward."""
+        """The damage, the split after the move, and the two terms of the reward."""
         split, reward = self._split_after(state, action), self.scenario.reward
         return {
+            "damage": damage,
             "split": split,
             "quality": rules.quality_term(damage, reward, state["reference_damage"]),
             "load": rules.load_term(split, self.n_layers, reward),
