@@ -27,7 +27,7 @@ from mbrl_split.llm.residual import sample_ids, token_rms
 def spread(name: str) -> list[dict[str, float]]:
     """One record per depth 0 … L."""
     model = SplitModel.load(name)
-    batches = [model.prefix(ids) for ids in torch.split(sample_ids(model), 8)]
+    batches = [model.prefix(ids) for ids in torch.split(sample_ids(model.tokenizer, model.max_window), 8)]
     records = []
     for depth in range(model.n_layers + 1):
         states = torch.cat([batch[depth] for batch in batches]).float()

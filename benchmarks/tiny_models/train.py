@@ -31,8 +31,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from mbrl_split.llm import SplitModel
-from mbrl_split.llm.residual import residual_rms
+from mbrl_split.llm import SplitModel, residual_rms
 
 DATA = Path(__file__).resolve().parents[2] / "mbrl_split" / "data"
 VOCABULARY, LAYERS, WIDTH, HEADS, CONTEXT = 2048, 12, 128, 4, 256

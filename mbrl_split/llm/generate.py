@@ -10,17 +10,14 @@ and positions are its own and an identity channel generates exactly what the unc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mbrl_split.channels.base import Channel
-from mbrl_split.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from mbrl_split.llm.split_model import SplitModel
+from mbrl_split.llm.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -54,60 +51,25 @@ def transmission_seed(seed: int, transmission: int) -> int:
 
 @torch.no_grad()
 def generate(
-    model: SplitModel,
-    prompt: str | Tensor,
-    split: int,
-    channel: Channel,
-    *,
-    max_new_tokens: int = 64,
-    seed: int = 0,
-    **settings: Any,
-) -> Generation:
-    """See :meth:`mbrl_split.llm.SplitModel.generate`."""
-    model._check_split(split, 1, model.n_layers - 1)
-    ids = _prompt_ids(model, prompt)
-    if max_new_tokens < 1:
-        raise InvalidInputError(f"max_new_tokens is at least 1, not {max_new_tokens}")
-    if seed < 0:
-        raise InvalidInputError(f"a seed is not negative: {seed}")
-    if ids.shape[1] + max_new_tokens > model.max_window:
-        raise InvalidInputError(
-            f"{ids.shape[1]} prompt tokens and {max_new_tokens} new ones do not fit {model.name}, which takes at most "
-            f"{model.max_window}"
-        )
-    transmissions = sent = 0
+    model: Any, stack: Stack, ids: Tensor, split: int, channel: Channel, n: int, seed: int, settings: dict[str, Any]
+) -> tuple[Tensor, list[int]]:
+    """At most n new token ids, (n,), and how many tokens' states crossed the channel in each transmission."""
+    sent: list[int] = []
 
     def transmit(hidden: Tensor) -> Tensor:
-        nonlocal transmissions, sent
-        received = channel(hidden, seeds=[transmission_seed(seed, transmissions)])
-        transmissions, sent = transmissions + 1, sent + hidden.shape[1]
+        received = channel(hidden, seeds=[transmission_seed(seed, len(sent))])
+        sent.append(hidden.shape[1])
         return received.to(hidden)
 
-    own = model.model.generation_config
-    if own.pad_token_id is None and "pad_token_id" not in settings:
-        settings["pad_token_id"] = 0  # a batch of one is never padded; transformers only wants to be told
+    if model.generation_config.pad_token_id is None:
+        settings = {"pad_token_id": 0, **settings}  # a batch of one is never padded; transformers only wants to be told
     devices = [ids.device] if ids.device.type == "cuda" else []
-    with model.stack.transformed(split, transmit), torch.random.fork_rng(devices):
+    with stack.transformed(split, transmit), torch.random.fork_rng(devices):
         torch.manual_seed(seed)  # of a sampled continuation (do_sample=True); the caller's generator is left alone
-        out = model.model.generate(
+        out: Tensor = model.generate(
             ids,
             attention_mask=torch.ones_like(ids),
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=n,
             **{"do_sample": False, "num_beams": 1, "use_cache": True, **settings},
         )
-    new = out[0, ids.shape[1] :]
-    text = "" if model.tokenizer is None else model.tokenizer.decode(new, skip_special_tokens=True)
-    return Generation(text, ids[0].cpu(), new.cpu(), split, transmissions, sent)
-
-
-def _prompt_ids(model: SplitModel, prompt: str | Tensor) -> Tensor:
-    """The prompt as ids, (1, tokens); text is tokenised without special tokens, as the evaluation windows are."""
-    if isinstance(prompt, str):
-        if model.tokenizer is None:
-            raise InvalidInputError(f"{model.name} has no tokenizer: give the prompt as token ids, (1, tokens)")
-        prompt = torch.tensor([model.tokenizer(prompt, add_special_tokens=False)["input_ids"]], dtype=torch.long)
-        if prompt.shape[1] == 0:
-            raise InvalidInputError("the prompt is empty")
-    if prompt.ndim != 2 or prompt.shape[0] != 1:
-        raise InvalidInputError(f"a prompt of token ids has shape (1, tokens), not {tuple(prompt.shape)}")
-    return model._checked(prompt)
+    return out[0, ids.shape[1] :], sent

@@ -12,6 +12,8 @@ from mbrl_split.channels.base import Channel
 from mbrl_split.errors import InvalidInputError, UnsupportedError
 from mbrl_split.llm.fingerprint import fingerprint
 from mbrl_split.llm.generate import Generation, generate
+from mbrl_split.llm.load import load_pretrained
+from mbrl_split.llm.residual import first_layer_rms, sample_ids
 from mbrl_split.llm.stack import Stack, find_layers, largest_difference, refuse_uncuttable
 
 # Share of the largest logit by which an identity cut may miss; where the same kernels run it is bit-equal.
@@ -71,8 +73,6 @@ class SplitModel:
             InvalidInputError: No such model, device or dtype, or the hub cannot be reached.
             UnsupportedError: The model cannot be cut.
         """
-        from mbrl_split.llm.load import load_pretrained
-
         model, tokenizer, card = load_pretrained(name, device=device, dtype=dtype)
         loaded = cls(model, tokenizer, name=str(name))
         loaded.card = card
@@ -119,9 +119,11 @@ class SplitModel:
 
         Taken from a shipped model's card, else measured once (see ``mbrl_split.llm.residual``).
         """
-        from mbrl_split.llm.residual import reference_rms
-
-        return reference_rms(self)
+        if "reference_rms" in self.card:
+            return float(self.card["reference_rms"])
+        if self.tokenizer is None:
+            raise InvalidInputError(f"{self.name} has no tokenizer, which measuring its reference RMS needs")
+        return first_layer_rms(self.model, self.stack, self._checked(sample_ids(self.tokenizer, self.max_window)))
 
     @torch.no_grad()
     def prefix(self, input_ids: Tensor) -> Tensor:
@@ -208,7 +210,20 @@ class SplitModel:
         Raises:
             InvalidInputError: The split is out of range, or the prompt is empty or too long.
         """
-        return generate(self, prompt, split, channel, max_new_tokens=max_new_tokens, seed=seed, **settings)
+        self._check_split(split, 1, self.n_layers - 1)
+        ids = self._prompt_ids(prompt)
+        if max_new_tokens < 1:
+            raise InvalidInputError(f"max_new_tokens is at least 1, not {max_new_tokens}")
+        if seed < 0:
+            raise InvalidInputError(f"a seed is not negative: {seed}")
+        if ids.shape[1] + max_new_tokens > self.max_window:
+            raise InvalidInputError(
+                f"{ids.shape[1]} prompt tokens and {max_new_tokens} new ones do not fit {self.name}, which takes at "
+                f"most {self.max_window}"
+            )
+        new, sent = generate(self.model, self.stack, ids, split, channel, max_new_tokens, seed, settings)
+        text = "" if self.tokenizer is None else self.tokenizer.decode(new, skip_special_tokens=True)
+        return Generation(text, ids[0].cpu(), new.cpu(), split, len(sent), sum(sent))
 
     @cached_property
     def _placeholder(self) -> Tensor:
@@ -219,6 +234,18 @@ class SplitModel:
     def _check_split(self, split: int, low: int, high: int) -> None:
         if isinstance(split, bool) or int(split) != split or not low <= split <= high:
             raise InvalidInputError(f"a split of {self.name} is an integer in [{low}, {high}], not {split!r}")
+
+    def _prompt_ids(self, prompt: str | Tensor) -> Tensor:
+        """The prompt as ids, (1, tokens); text is tokenised without special tokens, as the evaluation windows are."""
+        if isinstance(prompt, str):
+            if self.tokenizer is None:
+                raise InvalidInputError(f"{self.name} has no tokenizer: give the prompt as token ids, (1, tokens)")
+            prompt = torch.tensor([self.tokenizer(prompt, add_special_tokens=False)["input_ids"]], dtype=torch.long)
+            if prompt.shape[1] == 0:
+                raise InvalidInputError("the prompt is empty")
+        if prompt.ndim != 2 or prompt.shape[0] != 1:
+            raise InvalidInputError(f"a prompt of token ids has shape (1, tokens), not {tuple(prompt.shape)}")
+        return self._checked(prompt)
 
     def _checked(self, input_ids: Tensor) -> Tensor:
         if input_ids.ndim != 2 or 0 in input_ids.shape:
