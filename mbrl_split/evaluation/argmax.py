@@ -59,7 +59,7 @@ class RulePolicy(Policy):
         rule: Contexts (n, columns − 1) → values of the action column (n,).
     """
 
-    def __init__(self, reward_function: RewardFunction, rule: Callable[[Array], Array]) -> None:
+    def __init__(self, reward_function: RewardFunction, rule: Callable[[Array], ArrayLike]) -> None:
         self.rule, self._action = rule, reward_function.action
         self._rows = _Rows(reward_function)
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium.vector import VectorEnv
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
 from mbrl_split.errors import UnsupportedError
@@ -208,7 +208,7 @@ class Problem(ABC):
         """
         raise UnsupportedError(f"{type(self).__name__} has no transitions to plan for; 'argmax' is its planner")
 
-    def rule(self, rule: Callable[[Array], Array]) -> Policy:
+    def rule(self, rule: Callable[[Array], ArrayLike]) -> Policy:
         """The policy of a rule from contexts, (n, columns − 1), to values of the action column, (n,).
 
         Raises:

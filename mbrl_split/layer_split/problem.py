@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from gymnasium.vector import VectorEnv
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
 from mbrl_split.errors import InvalidInputError
@@ -132,7 +132,7 @@ class LayerSplit(Problem):
         """See :class:`~mbrl_split.layer_split.policies.planning.SessionPlanner`, whose settings it takes."""
         return SessionPlanner(self.scenario, self.n_layers, seed=seed, **settings)
 
-    def rule(self, rule: Callable[[Array], Array]) -> Policy:
+    def rule(self, rule: Callable[[Array], ArrayLike]) -> Policy:
         def wanted(context: Array, split: NDArray[np.int64], step: int) -> NDArray[np.int64]:
             return np.asarray(rule(context)).astype(np.int64)
 
