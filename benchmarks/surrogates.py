@@ -67,7 +67,8 @@ class Judge:
         rng = np.random.default_rng([seed, 5])
         X = np.column_stack([c.sample(n, rng) for c in self.columns])
         ours = spec["name"] in OURS and spec.get("ours", False)
-        surrogate: Any = OURS[spec["name"]](seed=seed) if ours else PEERS[spec["name"]](seed)
+        settings = {"warp": spec["warp"]} if "warp" in spec else {}
+        surrogate: Any = OURS[spec["name"]](seed=seed, **settings) if ours else PEERS[spec["name"]](seed)
         if spec["name"] == "table":
             X = surrogate.grid(n, self.columns)
         measured = self.replay.measure(X, seeds=rng.integers(0, 2**31, len(X)))

@@ -58,7 +58,7 @@ class XGBoostSurrogate(BaggedSurrogate):
         increasing: Sequence[str] = (),
         decreasing: Sequence[str] = (),
         trend: Literal["auto", "cubic", "none"] = "auto",
-        warp: Literal["auto", "none"] = "auto",
+        warp: Literal["unless-std-error", "auto", "none"] = "unless-std-error",
         seed: int = 0,
     ) -> None:
         if members < 2 or min(rounds, depth) < 1:

@@ -58,7 +58,12 @@ class SklearnSurrogate(BaggedSurrogate):
     """
 
     def __init__(
-        self, estimator: Any, *, members: int = 10, warp: Literal["auto", "none"] = "auto", seed: int = 0
+        self,
+        estimator: Any,
+        *,
+        members: int = 10,
+        warp: Literal["unless-std-error", "auto", "none"] = "unless-std-error",
+        seed: int = 0,
     ) -> None:
         if isinstance(estimator, Mapping):
             estimator = _build(estimator)

@@ -57,7 +57,7 @@ class GPSurrogate(WarpedSurrogate):
         max_rows: int = 3000,
         restarts: int = 0,
         library: Literal["scipy", "scikit-learn", "botorch"] = "scipy",
-        warp: Literal["auto", "none"] = "auto",
+        warp: Literal["unless-std-error", "auto", "none"] = "unless-std-error",
         seed: int = 0,
     ) -> None:
         if min(hyper_rows, max_rows) < 1 or restarts < 0:

@@ -57,7 +57,7 @@ class MLPSurrogate(WarpedSurrogate):
         batch_size: int = 64,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-3,
-        warp: Literal["auto", "none"] = "auto",
+        warp: Literal["unless-std-error", "auto", "none"] = "unless-std-error",
         seed: int = 0,
         device: str = "cpu",
     ) -> None:

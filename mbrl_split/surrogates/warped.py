@@ -78,14 +78,18 @@ class WarpedSurrogate(Surrogate):
 
     Args:
         warp: ``"auto"`` chooses the scale of asinh(y/scale) by marginal likelihood (no warp included); ``"none"``
-            learns the target as it is.
+            learns the target as it is; ``"unless-std-error"`` is ``"none"`` once the error of any row is known to be
+            above 0, and ``"auto"`` until then. An update that brings the first known error to a warped fit therefore
+            learns anew, from all rows.
         seed: Everything random follows from it.
         settings: The subclass's own constructor arguments, as plain data.
     """
 
-    def __init__(self, *, warp: Literal["auto", "none"], seed: int, settings: Mapping[str, Any]) -> None:
-        if warp not in ("auto", "none"):
-            raise InvalidInputError(f"warp is 'auto' or 'none', not {warp!r}")
+    def __init__(
+        self, *, warp: Literal["unless-std-error", "auto", "none"], seed: int, settings: Mapping[str, Any]
+    ) -> None:
+        if warp not in ("unless-std-error", "auto", "none"):
+            raise InvalidInputError(f"warp is 'unless-std-error', 'auto' or 'none', not {warp!r}")
         if int(seed) != seed or seed < 0:
             raise InvalidInputError(f"seed is a non-negative integer, not {seed!r}")
         self._settings = {**settings, "warp": warp, "seed": int(seed)}
@@ -133,7 +137,7 @@ class WarpedSurrogate(Surrogate):
         rows = checked_rows(X, y, std_error, groups, columns=columns)
         self.columns = None if columns is None else tuple(columns)
         self._scaler = InputScaler.fit(rows.x, columns)
-        scale = np.inf if self._settings["warp"] == "none" else choose_scale(self._scaler(rows.x), rows.y)
+        scale = choose_scale(self._scaler(rows.x), rows.y) if self._may_warp(rows) else np.inf
         self._warp = Warp.fit(rows.y, scale)
         return self._learn_rows(rows, warm=False)
 
@@ -151,8 +155,21 @@ class WarpedSurrogate(Surrogate):
             first_group=int(old.groups.max()) + 1,
         )
         rows = old.join(new)
+        if np.isfinite(self._warp.scale) and not self._may_warp(rows):
+            # What was learnt on the warped scale means nothing without it.
+            self._warp = Warp.fit(rows.y, np.inf)
+            return self._learn_rows(rows, warm=False)
         self._warp = self._warp.bounded(rows.y)
         return self._learn_rows(rows, warm=True)
+
+    def _may_warp(self, rows: Rows) -> bool:
+        """Whether the scale of the warp is to be chosen for these rows.
+
+        The choice takes every scatter for the target's own noise, and a known error is carried to the warped scale by
+        the slope at the noisy target: too small where noise made the target large, whatever the mean is there.
+        """
+        warp = self._settings["warp"]
+        return warp == "auto" or (warp == "unless-std-error" and not (rows.std_error > 0).any())
 
     def _learn_rows(self, rows: Rows, *, warm: bool) -> Self:
         c, z = self._scaler(rows.x), self._warp.to_latent(rows.y)
