@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,8 +29,8 @@ class Measurement:
         size: How much was measured, in the oracle's unit.
         n_capped: Parts of the measurement whose number was out of range or not finite, and capped.
         seconds: Seconds the measurement took when it was truly made.
-        records: What the oracle keeps beside the mean, a structured array of its own dtype, ordered by the field
-            ``query``, which counts these rows; empty where an oracle keeps nothing.
+        records: What the oracle keeps beside the mean: a structured array with int64 and float64 fields of the
+            oracle's own, ordered by the field ``query``, which counts these rows; empty where it keeps nothing.
     """
 
     mean: NDArray[np.float64]
@@ -101,6 +102,22 @@ def check_seeds(seeds: ArrayLike, n: int) -> NDArray[np.int64]:
     return s.astype(np.int64)
 
 
+def check_record_fields(dtype: np.dtype[Any]) -> None:
+    """Refuse records that a store could not give back bit for bit.
+
+    Raises:
+        InvalidInputError: There is no field ``query``, or a field is neither int64 nor float64.
+    """
+    names = dtype.names or ()
+    if "query" not in names:
+        raise InvalidInputError(
+            f"records have a field query, the row they belong to, beside {', '.join(names) or 'none'}"
+        )
+    for name in names:
+        if dtype[name] not in (np.int64, np.float64):
+            raise InvalidInputError(f"fields of records are int64 or float64, and {name} is {dtype[name]}")
+
+
 class Oracle(ABC):
     """Measures the costly number, in batches.
 
@@ -133,13 +150,13 @@ class Oracle(ABC):
         x = check_rows(X, self.columns)
         check_seeds(seeds, len(x))
         wanted = self.evaluation_size if size is None else size
-        if wanted != int(wanted) or wanted < 1:
+        if not float(wanted).is_integer() or wanted < 1:
             raise InvalidInputError(f"size is an integer of at least 1, not {wanted}")
         none = np.empty(0, np.int64)
         return Price(int(wanted), (none,) * len(x))
 
     def key(self, row: ArrayLike, *, seed: int, size: int) -> str:
-        """The store's key of one row's measurement, see :func:`~mbrl_split.oracles.store.measurement_key`."""
+        """The store's key of one row's measurement, see :func:`~mbrl_split.oracles.base.measurement_key`."""
         # The 1 stands where keys of the first version held a second size: what was stored then is still found.
         return measurement_key(self.identity, row, seed=seed, sizes=(size, 1))
 

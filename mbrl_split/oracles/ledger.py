@@ -72,7 +72,7 @@ class Ledger:
     a run's cost does not depend on who ran before.
 
     Args:
-        oracle: What measures; None where the truth is a real step of an environment, and then only :meth:`charge` works.
+        oracle: What measures; None where the truth is a real step of an environment: then only :meth:`charge` works.
         store: Where finished measurements live. With a store each row is looked up right before it would be measured,
             and is durable before it is used. Without one nothing is remembered and a call is measured in one batch.
         budget: True evaluations this ledger may charge; None is unlimited.
@@ -184,9 +184,9 @@ class Ledger:
             self.wall_seconds += time.perf_counter() - began
 
     def _measure(self, X: ArrayLike, seeds: ArrayLike, size: int | None, purpose: str) -> Measurement:
+        price = self.oracle.price(X, seeds=seeds, size=size)
         x = check_rows(X, self.oracle.columns)
         s = check_seeds(seeds, len(x))
-        price = self.oracle.price(x, seeds=s, size=size)
         charges = self._charges(price)
         self._check_budget(sum(charges))
         if self.store is None:
@@ -210,7 +210,7 @@ class Ledger:
             BudgetExhaustedError: They do not fit in what remains; nothing was charged.
             InvalidInputError: ``n`` is negative or no whole number.
         """
-        if n != int(n) or n < 0:
+        if not float(n).is_integer() or n < 0:
             raise InvalidInputError(f"a charge is a whole number of at least 0, not {n}")
         units = int(n) * self.oracle.evaluation_size
         self._check_budget(units)
@@ -252,7 +252,7 @@ class Ledger:
         self._charged = dict(state["charged"])
         self._recent = []
         self._entries = Rows(
-            X=np.array(state["X"], dtype=np.float64).reshape(-1, len(self.oracle.columns)),
+            X=np.array(state["X"], dtype=np.float64).reshape(len(state["seeds"]), len(self.oracle.columns)),
             seeds=np.array(state["seeds"], dtype=np.int64),
             charge=np.array(state["charge"], dtype=np.float64),
             purpose=np.array(state["purpose"], dtype=np.str_),
@@ -276,7 +276,7 @@ class Ledger:
         # The budget in units of size; the hair forgives a budget such as 0.3 its binary rounding.
         if self._spent + asked > self.budget * size * (1 + 1e-12):
             raise BudgetExhaustedError(
-                f"the measurement costs {asked / size:g} true evaluations, but only {self.remaining:g} "
+                f"this costs {asked / size:g} true evaluations, but only {self.remaining:g} "
                 f"of the budget of {self.budget:g} remain"
             )
 
@@ -319,8 +319,14 @@ class RealSteps(Oracle):
     evaluation_size = 1
     unit = "steps"
 
+    def price(self, X: ArrayLike, *, seeds: ArrayLike, size: int | None = None) -> Price:
+        raise UnsupportedError(_NO_ORACLE)
+
     def measure(self, X: ArrayLike, *, seeds: ArrayLike, size: int | None = None) -> Measurement:
-        raise UnsupportedError("this ledger has no oracle: it counts real steps, by charge(n, purpose)")
+        raise UnsupportedError(_NO_ORACLE)
+
+
+_NO_ORACLE = "this ledger has no oracle: it counts real steps, by charge(n, purpose)"
 
 
 def _no_rows(d: int) -> Rows:

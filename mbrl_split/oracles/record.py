@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.oracles.base import Measurement
+from mbrl_split.oracles.base import Measurement, check_record_fields
 
 _MAGIC = b"mbrl-m1\n"
 _HEAD = len(_MAGIC) + hashlib.sha256().digest_size
@@ -28,7 +28,12 @@ class Damaged(Exception):
 
 
 def encode(measurement: Measurement, about: dict[str, Any] | None = None) -> bytes:
-    """The measurement as bytes; ``about`` is anything JSON can hold, kept beside it for human readers."""
+    """The measurement as bytes; ``about`` is anything JSON can hold, kept beside it for human readers.
+
+    Raises:
+        InvalidInputError: A field of the records is neither int64 nor float64, and would not return as it was.
+    """
+    check_record_fields(measurement.records.dtype)
     arrays: dict[str, NDArray[Any]] = {name: getattr(measurement, name) for name in _COLUMNS}
     arrays |= {f"records.{name}": measurement.records[name] for name in measurement.records.dtype.names or ()}
     header, body = [], []

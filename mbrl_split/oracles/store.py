@@ -1,7 +1,8 @@
 """The durable store: a finished measurement is never lost, and never made twice.
 
-A record's key is the content of the question (:func:`~mbrl_split.oracles.base.measurement_key`), so many processes, runs and machines may share
-a store without speaking to each other. Two kinds: one sqlite file for local disks, a folder of files for network disks.
+A record's key is the content of the question (:func:`~mbrl_split.oracles.base.measurement_key`), so many processes,
+runs and machines may share a store without speaking to each other. Two kinds: one sqlite file for local disks, a folder
+of files for network disks.
 """
 
 from __future__ import annotations

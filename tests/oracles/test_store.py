@@ -1,28 +1,32 @@
 """The store keeps every bit, admits no wrong number, and says in one line when it cannot work."""
 
 import copy
+import hashlib
 import json
 import multiprocessing
 import os
 import sqlite3
+import struct
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.oracles import WINDOW_DTYPE, FileStore, Measurement, SqliteStore, Store, open_store
+from mbrl_split.oracles import FileStore, Measurement, SqliteStore, Store, open_store
+from mbrl_split.oracles.base import measurement_key
 from mbrl_split.oracles.record import Damaged, about, decode, encode
-from mbrl_split.oracles.store import measurement_key
 
-KEY = measurement_key("an oracle", [1.0, 2.0], seed=3, tokens=4, draws=5)
+KEY = "58d75c620508199e40dd4c3412b574a7df0e79c74185b1c1cd1f015f7d8b548e"
+RECORD = np.dtype([("query", np.int64), ("place", np.int64), ("value", np.float64), ("weight", np.float64)])
 
 
 def a_measurement(mean: float = 0.1) -> Measurement:
-    windows = np.zeros(2, WINDOW_DTYPE)
-    windows["window"], windows["nll"], windows["gain"], windows["tokens"] = [7, 9], [mean, np.inf], np.nan, 128
+    records = np.zeros(2, RECORD)
+    records["place"], records["value"], records["weight"] = [7, 9], [mean, np.inf], np.nan
     one = np.ones(1, np.int64)
-    return Measurement(np.array([mean]), np.array([np.nan]), 256 * one, one, one, np.array([0.25]), windows)
+    return Measurement(np.array([mean]), np.array([np.nan]), 256 * one, one, np.array([0.25]), records)
 
 
 def same(a: Measurement, b: Measurement) -> bool:
@@ -49,12 +53,75 @@ def test_a_record_returns_every_bit():
     back = decode(encode(m))
     assert back.mean.tobytes() == m.mean.tobytes()
     assert np.isnan(back.std_error[0])
-    assert back.windows.dtype == WINDOW_DTYPE
-    assert back.windows.tobytes() == m.windows.tobytes()
+    assert back.records.dtype == RECORD
+    assert back.records.tobytes() == m.records.tobytes()
+    assert (back.size.tolist(), back.n_capped.tolist(), back.seconds.tolist()) == ([256], [1], [0.25])
     back.mean[0] = 2.0  # the arrays belong to the reader
     assert about(encode(m, {"oracle": "x"})) == {"oracle": "x"}
     joined = Measurement.concatenate([m, a_measurement(2.0)])
     assert same(decode(encode(joined)), joined)
+    assert joined.records["query"].tolist() == [0, 0, 1, 1]
+    assert same(joined.take([False, True]), a_measurement(2.0))
+    # What keeps no records may stand beside what does.
+    plain = Measurement.concatenate([Measurement.empty(), m])
+    assert plain.records.dtype == RECORD
+    assert len(decode(encode(Measurement.empty())).records) == 0
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32, np.uint64, np.bool_, "U3"])
+def test_records_that_would_not_return_as_they_were_are_refused(kind):
+    records = np.zeros(1, [("query", np.int64), ("other", kind)])
+    with pytest.raises(InvalidInputError, match="int64 or float64, and other is"):
+        encode(replace(a_measurement(), records=records))
+
+
+OLD = {
+    "mean": np.array([0.5]),
+    "std_error": np.array([0.125]),
+    "n_tokens": np.array([96]),
+    "n_draws": np.array([2]),
+    "n_capped": np.array([1]),
+    "seconds": np.array([0.75]),
+    "windows.query": np.zeros(4, np.int64),
+    "windows.window": np.array([3, 1, 3, 1]),
+    "windows.draw": np.array([0, 0, 1, 1]),
+    "windows.gain": np.array([0.9, 1.1, np.nan, 0.2]),
+    "windows.nll": np.array([4.0, 5.0, 4.5, np.nextafter(5, 6)]),
+    "windows.clean_nll": np.array([3.5, 4.0, 3.5, 4.0]),
+    "windows.tokens": np.full(4, 48),
+}
+"""A record as the first version wrote it: windows of two draws."""
+
+
+def written_by_hand(arrays: dict[str, np.ndarray], about: dict) -> bytes:
+    """The first version's layout, from its description alone."""
+    header = [[name, "<i8" if a.dtype == np.int64 else "<f8", len(a)] for name, a in arrays.items()]
+    text = json.dumps({"about": about, "arrays": header}, separators=(",", ":")).encode()
+    rest = struct.pack("<I", len(text)) + text + b"".join(a.tobytes() for a in arrays.values())
+    return b"mbrl-m1\n" + hashlib.sha256(rest).digest() + rest
+
+
+def test_a_record_of_the_first_version_is_read(store: Store):
+    payload = written_by_hand(OLD, {"seed": 3})
+    # The very bytes that version made of these numbers.
+    assert hashlib.sha256(payload).hexdigest() == "28d2b82acb5f33256fb5346f64a8c14fd774b6c6b5b6995a9a8577c510574033"
+    store.write(KEY, payload)
+    found = store.get(KEY)
+    assert found.size.tolist() == [192], "tokens times draws"
+    assert found.size.dtype == np.int64
+    for name in ("mean", "std_error", "n_capped", "seconds"):
+        np.testing.assert_array_equal(getattr(found, name), OLD[name])
+    kept = {name.removeprefix("windows."): array for name, array in OLD.items() if name.startswith("windows.")}
+    assert found.records.dtype == np.dtype([(name, array.dtype) for name, array in kept.items()])
+    for name, array in kept.items():
+        assert found.records[name].tobytes() == array.tobytes()
+    assert about(payload) == {"seed": 3}
+    assert same(decode(encode(found)), found), "and written again in today's words"
+    assert b"n_tokens" not in encode(found)
+    # A function had one number and no windows.
+    plain = {name: array if "." not in name else array[:0] for name, array in OLD.items()}
+    found = decode(written_by_hand(plain, {}))
+    assert (found.size.tolist(), len(found.records)) == ([192], 0)
 
 
 def test_every_altered_byte_of_a_record_is_noticed():
@@ -77,19 +144,21 @@ def test_a_record_is_plain_data():
 
 
 def test_keys_tell_every_question_apart():
-    base = {"identity": "a", "row": [1.0, 2.0], "seed": 1, "tokens": 8, "draws": 1}
+    base = {"identity": "a", "row": [1.0, 2.0], "seed": 1, "sizes": (8, 1)}
     others = [
         {"identity": "b"},
         {"row": [1.0, np.nextafter(2.0, 3)]},
         {"row": [2.0, 1.0]},
         {"seed": 2},
-        {"tokens": 16},
-        {"draws": 2},
+        {"sizes": (16, 1)},
+        {"sizes": (8, 2)},
+        {"sizes": (8,)},
+        {"version": 2},
     ]
     keys = {measurement_key(**(base | change)) for change in ({}, *others)}
     assert len(keys) == 1 + len(others)
     # Known for good: a change of the recipe would orphan every stored measurement.
-    assert measurement_key("an oracle", np.array([1, 2], np.float32), seed=np.int64(3), tokens=4, draws=5) == KEY
+    assert measurement_key("an oracle", np.array([1, 2], np.float32), seed=np.int64(3), sizes=(4, 5)) == KEY
 
 
 def test_put_get_len_iteration(store: Store):

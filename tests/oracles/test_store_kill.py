@@ -12,9 +12,8 @@ import pytest
 from mbrl_split.columns import Column
 from mbrl_split.layer_split import PerplexityOracle
 from mbrl_split.layer_split.scenarios import scenario
-from mbrl_split.llm import SplitModel
 from mbrl_split.oracles import FunctionOracle, Ledger, Measurement, Oracle, Store, open_store
-from mbrl_split.oracles.store import SqliteStore, measurement_key
+from mbrl_split.oracles.store import SqliteStore
 
 FORK = multiprocessing.get_context("fork")  # the child starts in milliseconds, with the model already loaded
 
@@ -25,15 +24,18 @@ class Witness(Oracle):
     def __init__(self, oracle: Oracle, log: Path) -> None:
         self.oracle, self.log = oracle, log
         self.columns, self.identity = oracle.columns, oracle.identity
-        self.tokens_per_evaluation = oracle.tokens_per_evaluation
+        self.evaluation_size, self.unit = oracle.evaluation_size, oracle.unit
 
-    def price(self, X, *, seeds, tokens=None, draws=None):
-        return self.oracle.price(X, seeds=seeds, tokens=tokens, draws=draws)
+    def price(self, X, *, seeds, size=None):
+        return self.oracle.price(X, seeds=seeds, size=size)
 
-    def measure(self, X, *, seeds, tokens=None, draws=None) -> Measurement:
+    def key(self, row, *, seed, size):
+        return self.oracle.key(row, seed=seed, size=size)
+
+    def measure(self, X, *, seeds, size=None) -> Measurement:
         for seed in seeds:
             note(self.log, f"call {seed}")
-        return self.oracle.measure(X, seeds=seeds, tokens=tokens, draws=draws)
+        return self.oracle.measure(X, seeds=seeds, size=size)
 
 
 def note(log: Path, line: str) -> None:
@@ -107,7 +109,7 @@ def test_killed_at_random_moments(store: Store, tmp_path: Path):
     kill_and_finish(FUNCTION, store, tmp_path / "log", X, kills=20, longest=0.06)
     audit(store, tmp_path / "log", len(X), kills=20)
     for i in range(len(X)):
-        found = store.get(measurement_key(FUNCTION.identity, X[i], seed=i, tokens=1, draws=1))
+        found = store.get(FUNCTION.key(X[i], seed=i, size=1))
         assert found is not None
         assert found.mean[0] == i**2
 
@@ -137,9 +139,9 @@ def test_the_audit_notices_a_store_that_writes_late(tmp_path: Path):
         audit(store, tmp_path / "log", len(X), kills=5)
 
 
-def test_killed_while_measuring_a_language_model(store: Store, tmp_path: Path, tiny_llama: SplitModel):
+def test_killed_while_measuring_a_language_model(store: Store, tmp_path: Path):
     small = scenario("equalised", windows=2, window=16, pool=16)
-    oracle = PerplexityOracle.load(tiny_llama, small)
+    oracle = PerplexityOracle.load("tiny-llama", small)
     rng = np.random.default_rng(1)
     X = np.column_stack([column.sample(25, rng) for column in oracle.columns])
     kill_and_finish(oracle, store, tmp_path / "log", X, kills=4, longest=0.15)
@@ -147,7 +149,7 @@ def test_killed_while_measuring_a_language_model(store: Store, tmp_path: Path, t
     direct = oracle.measure(X, seeds=np.arange(len(X)))
     kept = Ledger(oracle, store).measure(X, seeds=np.arange(len(X)))
     assert kept.mean.tobytes() == direct.mean.tobytes(), "killed and resumed, in other processes: the same bits"
-    assert kept.windows.tobytes() == direct.windows.tobytes()
+    assert kept.records.tobytes() == direct.records.tobytes()
 
 
 def test_two_processes_share_a_store(store: Store, tmp_path: Path):

@@ -25,7 +25,7 @@ from mbrl_split.layer_split.tables.grids import GainGrid, LossGrid, Shape, law_o
 from mbrl_split.layer_split.tables.replay import ReplayDraws, draw
 from mbrl_split.layer_split.tables.table_file import TableData, read_table, table_path, weights_mark
 from mbrl_split.llm import protocol_line
-from mbrl_split.oracles.base import Measurement, Oracle, Price, check_seeds
+from mbrl_split.oracles.base import Measurement, Oracle, Price, check_seeds, measurement_key
 from mbrl_split.registry import unknown
 
 Floats = NDArray[np.float64]
@@ -61,8 +61,8 @@ class TableOracle(Oracle):
 
     Raises:
         UnsupportedError: The table is of another channel, text or window than the scenario's.
-        InvalidInputError: The scenario's context does not say how its channel fades or leaves the measured range, or one
-            evaluation reads more windows than were measured.
+        InvalidInputError: The scenario's context does not say how its channel fades or leaves the measured range, or
+            one evaluation reads more windows than were measured.
 
     Example:
         >>> from mbrl_split.layer_split import TableOracle
@@ -144,7 +144,8 @@ class TableOracle(Oracle):
 
         Raises:
             InvalidInputError: There is no such table.
-            UnsupportedError: The table is damaged, or was measured on other weights, another half or under another protocol.
+            UnsupportedError: The table is damaged, or was measured on other weights, another half or under another
+                protocol.
         """
         scenario = named_scenario(scenario)
         if half not in PARTS:
@@ -169,6 +170,10 @@ class TableOracle(Oracle):
         self._rows(X)
         windows = self.table.windows[self._draws(np.asarray(seeds), self._count(plain), self.draws).windows]
         return replace(plain, references=tuple(windows), reference_size=self.scenario.window)
+
+    def key(self, row: ArrayLike, *, seed: int, size: int) -> str:
+        # Equal sizes of other draws are other windows.
+        return measurement_key(self.identity, row, seed=seed, sizes=(size // self.draws, self.draws))
 
     def measure(self, X: ArrayLike, *, seeds: ArrayLike, size: int | None = None) -> Measurement:
         x, place = self._rows(X)
