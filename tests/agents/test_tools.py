@@ -111,7 +111,7 @@ def test_to_sb3_trains_stable_baselines3_and_keeps_final_observations():
 
 
 def test_the_room_stands_alone():
-    """What it imports of the library: its errors and its registry."""
+    """What it imports of the library: streams and policies, its errors and its registry."""
     import ast
     from pathlib import Path
 
@@ -120,7 +120,7 @@ def test_the_room_stands_alone():
     for path in Path(mbrl_split.agents.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mbrl_split"):
-                assert node.module.startswith("mbrl_split.agents") or node.module in (
+                assert node.module.startswith(("mbrl_split.agents", "mbrl_split.interaction")) or node.module in (
                     "mbrl_split.errors",
                     "mbrl_split.registry",
                 ), f"{path.name} imports {node.module}"

@@ -34,8 +34,8 @@ class Lamp(CostlyEnv):
     def transition(self, state, action, draws):
         return {**state, "light": 0.5 * state["light"] + 0.5 * draws.uniform(1)[:, 0]}
 
-    def compose(self, damage, state, action):
-        return action - np.asarray(damage)
+    def compose(self, measured, state, action):
+        return action - np.asarray(measured)
 
 
 class Anything:
@@ -85,12 +85,12 @@ class Neighbours(Lamp):
 
 
 class Stale(Lamp):
-    """Pays for the damage of the step before: a reward that is no function of state, action and measurement."""
+    """Pays for the measurement of the step before: a reward that is no function of state, action and measurement."""
 
     last = 0.0
 
-    def compose(self, damage, state, action):
-        self.last, stale = np.asarray(damage), self.last
+    def compose(self, measured, state, action):
+        self.last, stale = np.asarray(measured), self.last
         return action - stale
 
 

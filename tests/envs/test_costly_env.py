@@ -42,8 +42,8 @@ class Walk(CostlyEnv):
     def transition(self, state, action, draws):
         return {"x": state["x"] + action[:, None] - 0.5 + 0.1 * draws.normal(1)}
 
-    def compose(self, damage, state, action):
-        return np.asarray(damage) - action
+    def compose(self, measured, state, action):
+        return np.asarray(measured) - action
 
 
 def walk_source(budget=None):
@@ -63,9 +63,9 @@ def test_reward_and_info_by_hand():
     assert obs[:, 0] == pytest.approx(x, rel=1e-6)
     _, reward, terminated, truncated, info = env.step([0, 1, 1])
     assert np.array_equal(reward, 2 * x - [0, 1, 1])
-    assert np.array_equal(info["damage"], 2 * x)
+    assert np.array_equal(info["measurement"], 2 * x)
     assert np.array_equal(info["query"][:, 0], x)
-    assert info["_damage"].all()
+    assert info["_measurement"].all()
     assert not terminated.any()
     assert not truncated.any()
 
@@ -90,7 +90,7 @@ def test_episodes_are_truncated_and_reset_in_the_same_step():
     assert ((obs >= 0) & (obs < 1)).all()
     assert np.array_equal(info["final_info"]["episode_return"], rewards)
     assert info["final_info"]["episode_length"].tolist() == [3, 3]
-    assert np.array_equal(info["final_info"]["damage"], info["damage"])
+    assert np.array_equal(info["final_info"]["measurement"], info["measurement"])
 
 
 def test_autoreset_info_has_gymnasiums_form():
@@ -337,7 +337,7 @@ def test_info_can_be_listed_per_sub_environment():
     *_, infos = env.step([0, 1])
     assert len(infos) == 2
     assert infos[0]["final_info"]["episode_length"] == 2
-    assert infos[0]["damage"] != infos[1]["damage"]
+    assert infos[0]["measurement"] != infos[1]["measurement"]
 
 
 def test_resized_shares_the_source_and_nothing_else():

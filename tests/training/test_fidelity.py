@@ -1,4 +1,4 @@
-"""Truth by the token: what parts cost, when they end, and that no budget is overspent."""
+"""Truth by the piece: what parts cost, when they end, and that no budget is overspent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mbrl_split.bench.base import Task
 from mbrl_split.bench.methods import AgentMethod
 from mbrl_split.envs import OracleSource
 from mbrl_split.errors import BudgetExhaustedError, InvalidInputError
-from mbrl_split.layer_split import LLMSplitVector, PerplexityOracle, TableOracle, scenario, split_reward
+from mbrl_split.layer_split import LayerSplit, LLMSplitVector, PerplexityOracle, scenario, split_reward
 from mbrl_split.oracles import FunctionOracle, Ledger, open_store
 from mbrl_split.refresh import Always, Doubling, Fidelity, RandomAcquisition, probability_best, random_design
 from mbrl_split.surrogates import GPSurrogate, MLPSurrogate, TabulatedSurrogate
@@ -20,7 +20,7 @@ from mbrl_split.training import ModelBasedTrainer, measure_parts
 
 SCENARIO = scenario("equalised")
 COLUMNS = SCENARIO.columns(12)
-OBJECTIVE = split_reward(SCENARIO, 12)
+REWARD = split_reward(SCENARIO, 12)
 DECLARED = 1024
 
 
@@ -35,7 +35,7 @@ def tie(X):
 
 
 def oracle_of(f, noise=0.05):
-    return FunctionOracle(f, COLUMNS, noise_std=noise, tokens_per_evaluation=DECLARED)
+    return FunctionOracle(f, COLUMNS, noise_std=noise, evaluation_size=DECLARED)
 
 
 def trainer_of(f, fidelity, budget=60.0, initial=22, n=4, schedule=None):
@@ -49,20 +49,20 @@ def trainer_of(f, fidelity, budget=60.0, initial=22, n=4, schedule=None):
 
 
 def test_a_part_is_charged_what_it_measures():
-    trainer = trainer_of(clear, Fidelity(tokens=256))
+    trainer = trainer_of(clear, Fidelity(size=256))
     trainer.run()
     entries = trainer.ledger.entries
     # 22 initial rows of a quarter; two refreshes of 4 evaluations are 16 rows of a quarter each.
     assert len(entries) == 22 + 2 * 16
     np.testing.assert_array_equal(entries.charge, 0.25)
-    np.testing.assert_array_equal(entries.measurement.n_tokens, 256)
-    assert trainer.ledger.spent == entries.measurement.n_tokens.sum() / DECLARED == 5.5 + 8
-    doubled = trainer_of(clear, Fidelity(tokens=256), initial=24, schedule=Doubling(first=64))
+    np.testing.assert_array_equal(entries.measurement.size, 256)
+    assert trainer.ledger.spent == entries.measurement.size.sum() / DECLARED == 5.5 + 8
+    doubled = trainer_of(clear, Fidelity(size=256), initial=24, schedule=Doubling(first=64))
     doubled.run()
     assert doubled.ledger.spent == (24 + 24 + 48) / 4  # rows double at steps 64 and 128, however short they are
-    draws = trainer_of(clear, Fidelity(tokens=256, draws=2))
-    draws.run()
-    np.testing.assert_array_equal(draws.ledger.entries.charge, 0.5)
+    half = trainer_of(clear, Fidelity(size=512))
+    half.run()
+    np.testing.assert_array_equal(half.ledger.entries.charge, 0.5)
 
 
 class Sure(GPSurrogate):
@@ -79,7 +79,7 @@ class Sure(GPSurrogate):
 
 def parts_of(f, *, noise=0.05, budget=None, n=3, fidelity=None):
     """Parts of n rows after 66 rows of truth, each part learnt before the next."""
-    fidelity = fidelity or Fidelity(tokens=256, sequential_parts=4)
+    fidelity = fidelity or Fidelity(size=256, sequential_parts=4)
     rng = np.random.default_rng(5)
     X = random_design(COLUMNS, 66, rng)
     X[:, 0] = np.tile(np.arange(1, 12), 6)
@@ -91,7 +91,7 @@ def parts_of(f, *, noise=0.05, budget=None, n=3, fidelity=None):
         last = np.arange(len(found)) >= len(found) - len(rows)
         np.testing.assert_array_equal(found.X[last], rows)  # only what was measured last is asked about
         surrogate.update(rows, found.y[last])
-        return probability_best(rows, surrogate, OBJECTIVE, rng) < fidelity.confidence
+        return probability_best(rows, surrogate, REWARD, rng) < fidelity.confidence
 
     rows = random_design(COLUMNS, n, rng)
     sizes = [len(part) for part, _ in measure_parts(ledger, rows, rng, fidelity, undecided)]
@@ -122,7 +122,7 @@ def test_a_spent_budget_ends_the_parts():
     assert ledger.spent == 1.25
 
 
-def test_clarity_is_the_probability_of_the_best_action():
+def test_it_is_the_probability_of_the_best_action():
     """Two actions, independent normal posteriors: P(best) = Φ(Δ/√2s)."""
 
     class Two(GPSurrogate):
@@ -145,7 +145,7 @@ def test_clarity_is_the_probability_of_the_best_action():
 
 
 def test_the_loop_pays_less_where_the_decision_is_clear():
-    spent = {f.__name__: trainer_of(f, Fidelity(tokens=256, sequential_parts=4), budget=None) for f in (clear, tie)}
+    spent = {f.__name__: trainer_of(f, Fidelity(size=256, sequential_parts=4), budget=None) for f in (clear, tie)}
     for trainer in spent.values():
         trainer.run()
     # 22 initial rows get one part; of two refreshes of 4 evaluations the tie takes all.
@@ -157,24 +157,24 @@ def test_the_loop_pays_less_where_the_decision_is_clear():
 @settings(max_examples=12, deadline=None)
 @given(
     budget=st.floats(0.1, 30),
-    tokens=st.sampled_from([128, 256, 384, 1024]),
+    size=st.sampled_from([128, 256, 384, 1024]),
     parts=st.integers(1, 4),
     confidence=st.floats(0.3, 1),
     seed=st.integers(0, 999),
 )
-def test_no_fidelity_overspends(budget, tokens, parts, confidence, seed):
+def test_no_fidelity_overspends(budget, size, parts, confidence, seed):
     """On the measured table, clean references included."""
-    oracle = TableOracle.load("tiny-llama", SCENARIO)
-    ledger = Ledger(oracle, budget=budget)
-    fidelity = {"tokens": tokens, "sequential_parts": parts, "confidence": confidence}
+    problem = LayerSplit("equalised", "tiny-llama")
+    ledger = Ledger(problem.oracle(), budget=budget)
+    fidelity = {"size": size, "sequential_parts": parts, "confidence": confidence}
     method = AgentMethod(
         "argmax",
         "mlp",
         acquisition="random",
         settings={"source": {"steps": 5}, "trainer": {"initial_design": 6, "refresh_batches": 2}, "fidelity": fidelity},
     )
-    task = Task(SCENARIO, 12, ledger, seed, 1, None)
-    if budget < 2 * tokens / DECLARED:  # a row and its references
+    task = Task(problem, ledger, seed, 1, None)
+    if budget < 2 * size / DECLARED:  # a row and its references
         with pytest.raises(BudgetExhaustedError):
             list(method.learn(task))
         assert ledger.spent == 0
@@ -182,8 +182,8 @@ def test_no_fidelity_overspends(budget, tokens, parts, confidence, seed):
     list(method.learn(task))
     assert 0 < ledger.spent <= budget * (1 + 1e-12)
     found = ledger.entries.measurement
-    references = len(np.unique(found.windows["window"])) * SCENARIO.window
-    assert ledger.spent == (found.n_tokens.sum() + references) / DECLARED
+    references = len(np.unique(found.records["window"])) * SCENARIO.window
+    assert ledger.spent == (found.size.sum() + references) / DECLARED
 
 
 def test_live_parts_are_charged_and_stored_like_any_measurement(tmp_path):
@@ -200,7 +200,7 @@ def test_live_parts_are_charged_and_stored_like_any_measurement(tmp_path):
         return [found.mean for _, found in everyone], ledger
 
     first, ledger = pay()
-    read = len(np.unique(ledger.entries.windows["window"]))
+    read = len(np.unique(ledger.entries.records["window"]))
     assert ledger.spent == (6 * 64 + read * 32) / 128
     again, second = pay()  # from the store: the same bits, the same charge
     np.testing.assert_array_equal(first, again)
@@ -209,16 +209,16 @@ def test_live_parts_are_charged_and_stored_like_any_measurement(tmp_path):
 
 def test_what_is_wrong_is_said():
     for bad in (
-        {"tokens": 0},
-        {"draws": 0},
+        {"size": 0},
+        {"size": 0.5},
         {"sequential_parts": 1.5},
         {"confidence": 0},
         {"confidence": float("nan")},
     ):
         with pytest.raises(InvalidInputError, match=next(iter(bad))):
             Fidelity.of(bad)
-    with pytest.raises(InvalidInputError, match="did you mean 'tokens'"):
-        Fidelity.of({"token": 256})
+    with pytest.raises(InvalidInputError, match="did you mean 'size'"):
+        Fidelity.of({"sise": 256})
     assert Fidelity.of(Fidelity(256, sequential_parts=2).config()) == Fidelity(256, sequential_parts=2)
     assert Fidelity(256, sequential_parts=2).rows(10, 1024) == 20
     assert Fidelity(4096).rows(1, 1024) == 1

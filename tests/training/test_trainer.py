@@ -101,8 +101,9 @@ def test_it_pays_what_the_schedule_says_and_logs_both_rewards(tmp_path):
 def test_the_surrogate_never_learns_from_its_own_labels():
     trainer = make(noise=0.0)
     seen = []
-    fit = trainer.surrogate.fit
-    trainer.surrogate.fit = lambda X, y, **kw: (seen.append((X.copy(), y.copy())), fit(X, y, **kw))[1]
+    learner = trainer.surrogate.surrogate  # under the table
+    fit = learner.fit
+    learner.fit = lambda X, y, **kw: (seen.append((X.copy(), y.copy())), fit(X, y, **kw))[1]
     trainer.run()
     assert len(seen) == 4
     for X, y in seen:
@@ -120,7 +121,7 @@ def test_it_learns_to_beat_the_best_fixed_split():
     trainer = make(budget=200, schedule=FixedInterval(4096, n=16), total=16_384, initial_design=120, segment_steps=2048)
     agent = trainer.run()
     problem = SplitJudge.of_function(SCENARIO, 12, damage, n_contexts=2000, seed=9)
-    assert problem.regret(argmax_policy(trainer.surrogate, SCENARIO, 12)).reported < 0.5
+    assert problem.regret(argmax_policy(lambda X: trainer.surrogate.predict(X).mean, SCENARIO, 12)).reported < 0.5
     learnt = problem.regret(agent_policy(agent, SCENARIO, 12))
     fresh = make().agent
     assert learnt.reported < 1 < problem.regret(agent_policy(fresh, SCENARIO, 12)).reported
@@ -145,10 +146,10 @@ def test_clean_references_count_when_the_budget_is_cut():
     oracle = trainer.ledger.oracle
     plain = oracle.price
 
-    def price(X, *, seeds, tokens=None, draws=None):
-        p = plain(X, seeds=seeds, tokens=tokens, draws=draws)
-        windows = tuple(np.array([int(s) % 40]) for s in seeds)
-        return type(p)(p.n_tokens, p.n_draws, windows, 1)
+    def price(X, *, seeds, size=None):
+        p = plain(X, seeds=seeds, size=size)
+        references = tuple(np.array([int(s) % 40]) for s in seeds)
+        return type(p)(p.size, references, 1)
 
     oracle.price = price
     trainer.run()
@@ -222,9 +223,9 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path, name):
         folder = tmp_path / "cut"
         return make(logger=RunLogger(folder), checkpoint_dir=folder / "checkpoint", budget=100, **SETUPS[name])
 
-    for chunks_until_cut in (1, 3, 2):
+    for segments_until_cut in (1, 3, 2):
         going = attempt().segments()
-        for _ in range(chunks_until_cut):
+        for _ in range(segments_until_cut):
             next(going)
         del going  # what is not in the checkpoint is lost, as if the process had died
     last = attempt()
@@ -240,7 +241,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(tmp_path, name):
 def queries(contexts, arms):
     """What a damage surrogate is asked about every (context, arm): arm k cuts after layer k + 1."""
     _, context, _ = rules.unobserve(SCENARIO, 12, contexts, contexts)
-    return rules.queries(np.tile(arms + 1, len(contexts)), np.repeat(context, len(arms), axis=0))
+    return rules.build_inputs(np.tile(arms + 1, len(contexts)), np.repeat(context, len(arms), axis=0))
 
 
 def split_reward(damage, contexts, arms):
@@ -447,8 +448,12 @@ def test_argmax_policy_acts_on_observations_as_it_does_on_contexts():
         rng = np.random.default_rng(0)
         X = np.column_stack([c.sample(200, rng) for c in COLUMNS])
         surrogate = MLPSurrogate(hidden=(32,), steps=100).fit(X, damage(X), columns=COLUMNS)
-        policy = argmax_policy(surrogate, s, 12)
-        problem = SplitJudge.of_function(s, 12, lambda q: surrogate.predict(q).mean, n_contexts=100)  # noqa: B023
+
+        def predict(X, surrogate=surrogate):
+            return surrogate.predict(X).mean
+
+        policy = argmax_policy(predict, s, 12)
+        problem = SplitJudge.of_function(s, 12, predict, n_contexts=100)
         assert problem.achieved(policy) == pytest.approx(problem.achieved(agent_policy(policy, s, 12)), abs=1e-6)
         if s.actions == "absolute":
             assert problem.regret(policy).absolute == pytest.approx(0, abs=1e-12)
