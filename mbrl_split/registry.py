@@ -144,8 +144,8 @@ ACQUISITIONS = Registry(
         "ucb": "mbrl_split.refresh:UCB",
         "thompson": "mbrl_split.refresh:Thompson",
         "top-two": "mbrl_split.refresh:TopTwo",
-        "cost-aware": "mbrl_split.refresh:cost_aware",
-        "diverse": "mbrl_split.refresh:diverse",
+        "cost-aware": "mbrl_split.refresh:CostAware",
+        "diverse": "mbrl_split.refresh:Diverse",
     },
 )
 # The kind of a layer split's channel: a function (spec, context, reference_rms) -> Channel; see `channel_of`.

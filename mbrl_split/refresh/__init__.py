@@ -11,7 +11,6 @@ from mbrl_split.refresh.design import design_pool, random_design, sobol_design, 
 from mbrl_split.refresh.detectors import cusum, page_hinkley
 from mbrl_split.refresh.fidelity import Fidelity, probability_best
 from mbrl_split.refresh.integrated import IntegratedVariance
-from mbrl_split.refresh.named import cost_aware, diverse
 from mbrl_split.refresh.open_loop import Always, Doubling, FixedInterval, Geometric, Never, PowerLawBudget
 from mbrl_split.refresh.reward_function import RewardFunction
 from mbrl_split.refresh.scored import CostAware, Diverse, MaxEpistemic, ScoredAcquisition
@@ -46,10 +45,8 @@ __all__ = [
     "TopTwo",
     "UncertaintyTriggered",
     "ValueOfInformation",
-    "cost_aware",
     "cusum",
     "design_pool",
-    "diverse",
     "page_hinkley",
     "probability_best",
     "random_design",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -139,7 +139,11 @@ class Acquisition(ABC):
 
     def bind(self, reward_function: RewardFunction) -> Self:
         """The same acquisition with the reward known to it; a no-op for those that look only at the surrogate."""
-        return self
+        known = [f.name for f in fields(self)]  # type: ignore[arg-type]
+        changes: dict[str, Any] = {"reward_function": reward_function} if "reward_function" in known else {}
+        if "inner" in known:
+            changes["inner"] = self.inner.bind(reward_function)  # type: ignore[attr-defined]
+        return replace(self, **changes)  # type: ignore[type-var]
 
     def config(self) -> dict[str, Any]:
         """The settings as plain data; a wrapped acquisition appears as its own ``config``, with its class's name."""

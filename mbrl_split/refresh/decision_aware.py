@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +42,6 @@ class UCB(Acquisition):
         if not self.kappa >= 0:
             positive(self, "kappa")
 
-    def bind(self, reward_function: RewardFunction) -> Self:
-        return replace(self, reward_function=reward_function)
-
     def select(self, X_pool: Array, surrogate: Surrogate, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         reward_function = bound(self)
         p = surrogate.predict(X_pool)
@@ -73,9 +69,6 @@ class Thompson(Acquisition):
 
     where: CandidatePool = "design"
     reward_function: RewardFunction | None = None
-
-    def bind(self, reward_function: RewardFunction) -> Self:
-        return replace(self, reward_function=reward_function)
 
     def select(self, X_pool: Array, surrogate: Surrogate, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         reward_function = bound(self)
@@ -112,9 +105,6 @@ class Disagreement(ScoredAcquisition):
     def __post_init__(self) -> None:
         positive(self, "draws")
 
-    def bind(self, reward_function: RewardFunction) -> Self:
-        return replace(self, reward_function=reward_function)
-
     def score(self, X_pool: Array, surrogate: Surrogate, rng: np.random.Generator) -> Array:
         reward_function = bound(self)
         labels = reward_function.contexts(X_pool)
@@ -148,9 +138,6 @@ class TopTwo(Acquisition):
 
     where: CandidatePool = "design"
     reward_function: RewardFunction | None = None
-
-    def bind(self, reward_function: RewardFunction) -> Self:
-        return replace(self, reward_function=reward_function)
 
     def select(self, X_pool: Array, surrogate: Surrogate, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         reward_function = bound(self)

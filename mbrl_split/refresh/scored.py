@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.refresh.base import Acquisition, CandidatePool, positive
 from mbrl_split.refresh.reward_function import RewardFunction
+from mbrl_split.registry import ACQUISITIONS
 from mbrl_split.surrogates.base import Surrogate
 
 Array = NDArray[np.float64]
@@ -55,7 +56,39 @@ class MaxEpistemic(ScoredAcquisition):
 
 
 @dataclass(frozen=True)
-class CostAware(ScoredAcquisition):
+class _Wrapper(ScoredAcquisition):
+    """Another acquisition's score, used otherwise.
+
+    Attributes:
+        inner: Whose score: an acquisition, a registered name, or {name: settings}.
+    """
+
+    inner: ScoredAcquisition | str | dict[str, dict[str, Any]] = "epistemic"
+
+    def __post_init__(self) -> None:
+        made = {self.inner: {}} if isinstance(self.inner, str) else self.inner
+        if isinstance(made, dict):
+            (name, settings), *_ = made.items()
+            made = ACQUISITIONS[name](**settings)
+        if not isinstance(made, ScoredAcquisition):
+            raise InvalidInputError(f"{type(made).__name__} gives rows no score, which {type(self).__name__} needs")
+        object.__setattr__(self, "inner", made)
+
+    @property
+    def where(self) -> CandidatePool:  # type: ignore[override]
+        return self._inner.where
+
+    @property
+    def _inner(self) -> ScoredAcquisition:
+        assert isinstance(self.inner, ScoredAcquisition)
+        return self.inner
+
+    def score(self, X_pool: Array, surrogate: Surrogate, rng: np.random.Generator) -> Array:
+        return self._inner.score(X_pool, surrogate, rng)
+
+
+@dataclass(frozen=True)
+class CostAware(_Wrapper):
     """Another acquisition's score per unit of cost: deep splits are cheaper to measure, fewer layers are replayed.
 
     Example:
@@ -71,22 +104,14 @@ class CostAware(ScoredAcquisition):
         (4,)
     """
 
-    inner: ScoredAcquisition
     reward_function: RewardFunction | None = None
 
-    @property
-    def where(self) -> CandidatePool:  # type: ignore[override]
-        return self.inner.where
-
-    def bind(self, reward_function: RewardFunction) -> Self:
-        return replace(self, inner=self.inner.bind(reward_function), reward_function=reward_function)
-
     def score(self, X_pool: Array, surrogate: Surrogate, rng: np.random.Generator) -> Array:
-        return self.inner.score(X_pool, surrogate, rng) / bound(self).cost(X_pool)
+        return super().score(X_pool, surrogate, rng) / bound(self).cost(X_pool)
 
 
 @dataclass(frozen=True)
-class Diverse(ScoredAcquisition):
+class Diverse(_Wrapper):
     """Another acquisition's score, picked greedily: each pick fades the score of its neighbours.
 
     The next row maximises score(x)·Π over picks q of (1 − exp(−‖x − q‖²/(2·radius²))), distances in the unit cube
@@ -109,22 +134,12 @@ class Diverse(ScoredAcquisition):
         (4,)
     """
 
-    inner: ScoredAcquisition
     radius: float = 0.1
     reward_function: RewardFunction | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         positive(self, "radius")
-
-    @property
-    def where(self) -> CandidatePool:  # type: ignore[override]
-        return self.inner.where
-
-    def bind(self, reward_function: RewardFunction) -> Self:
-        return replace(self, inner=self.inner.bind(reward_function), reward_function=reward_function)
-
-    def score(self, X_pool: Array, surrogate: Surrogate, rng: np.random.Generator) -> Array:
-        return self.inner.score(X_pool, surrogate, rng)
 
     def select(self, X_pool: Array, surrogate: Surrogate, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
         unit = bound(self).unit(X_pool)
@@ -140,7 +155,7 @@ class Diverse(ScoredAcquisition):
 
 
 def bound(acquisition: Acquisition) -> RewardFunction:
-    """The reward_function that was bound to the acquisition.
+    """The reward function that was bound to the acquisition.
 
     Raises:
         InvalidInputError: None was.
