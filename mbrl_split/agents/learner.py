@@ -222,9 +222,14 @@ class Learner(Agent):
     @classmethod
     def load(cls, path: str | PathLike[str], *, device: str = "cpu") -> Self:
         tree = read(path, cls)
-        agent = cls(*spaces_of(tree), seed=tree["seed"], device=device, **tree["config"])
+        agent = cls(*spaces_of(tree), seed=tree["seed"], device=device, **cls._settings(tree["config"]))
         agent._load(tree)
         return agent
+
+    @classmethod
+    def _settings(cls, saved: dict[str, Any]) -> dict[str, Any]:
+        """The hyper-parameters of a saved agent; a chance to name what older files leave out."""
+        return saved
 
     def _load(self, tree: dict[str, Any]) -> None:
         self.num_steps, self._target = tree["num_steps"], tree["target"]

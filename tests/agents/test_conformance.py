@@ -32,6 +32,7 @@ CASES = [
     ),
     (PPO, {"n_steps": 8, "batch_size": 8, "n_epochs": 3, "target_kl": 1e-4, "clip_range_vf": 0.2}),
     (A2C, {"net_arch": (8,)}),
+    (A2C, {"rms_prop": "tensorflow", "ent_coef": 0.01}),
     (A2C, {"use_rms_prop": False, "normalize_advantage": True, "normalize_reward": True}),
     (
         DQN,
