@@ -40,6 +40,9 @@ class Learner(Agent):
 
     An environment handed to ``learn`` or ``start`` belongs to the agent while it learns: evaluate on another one.
 
+    ``copy.deepcopy`` and ``pickle`` take the environment along, and the copy goes on as the agent does, bit for bit. An
+    environment that cannot be copied, such as one in other processes, stands in their way: use ``save`` and ``load``.
+
     Attributes:
         config: The hyper-parameters.
         history: Everything recorded so far.
