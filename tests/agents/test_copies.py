@@ -15,19 +15,8 @@ from mbrl_split.agents.optimisers import Adam, RMSprop, TensorFlowRMSprop
 from mbrl_split.agents.replay import Replay
 from mbrl_split.registry import AGENTS
 
-SETTINGS = {
-    "ppo": {"n_steps": 8, "batch_size": 8, "n_epochs": 2, "normalize_observations": True, "normalize_reward": True},
-    "a2c": {"n_steps": 4},
-    "dqn": {"learning_starts": 10, "batch_size": 8, "train_freq": 2, "n_steps": 3, "tau": 0.5, "buffer_size": 60},
-    "reinforce": {"n_episodes": 2, "max_steps": 15},
-    "epsilon-greedy": {},
-    "ucb1": {"n_steps": 2},
-    "thompson": {},
-    "linucb": {},
-    "lints": {"keep_log": True, "propensity_draws": 3},
-    "successive-elimination": {},
-    "surrogate-bandit": {"surrogate": "gp", "cold_start": 8, "fit_every": 16, "n_steps": 3},
-}
+from .registered import SETTINGS, knowledge, same
+
 OTHERS = {
     "a2c-tensorflow": {"rms_prop": "tensorflow"},
     "a2c-adam": {"use_rms_prop": False},
@@ -44,31 +33,6 @@ def make(name, seed=4):
 
 def vector(mode=AutoresetMode.NEXT_STEP):
     return SyncVectorEnv([Corridor] * 2, autoreset_mode=mode)
-
-
-def same(a, b):
-    """Trees of data and arrays are equal to the last bit."""
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
-
-
-def knowledge(agent):
-    """What an agent has learned and where it stands, as a tree of its own."""
-    moments = agent._encoding.scaler and agent._encoding.scaler.moments.state()
-    rng = {name: r.bit_generator.state for name, r in agent._rng.items()}
-    seen = np.random.default_rng(0).uniform(-1, 1, (200, 2)).astype(np.float32)
-    told = {
-        "best": agent.act(seen, deterministic=True),
-        "rng": rng,
-        "moments": moments,
-        "records": agent.history.records,
-    }
-    return copy.deepcopy(
-        {**told, "state": agent._state(), "episodes": (agent._returns, agent._lengths, agent._finished)}
-    )
 
 
 def go_on(agent, steps):
@@ -121,26 +85,20 @@ def test_a_copy_goes_on_in_the_middle_of_everything(name, mode, way):
     assert same(knowledge(other), knowledge(agent))
 
 
-def learned(agent, steps):
-    agent.learn(vector(), steps)
-    return agent
-
-
 def test_agents_learn_in_other_processes():
     """There, and here again when they are back."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = {}
-        for name in CASES:
-            agent = make(name)
+        agents = {name: make(name) for name in CASES}
+        for agent in agents.values():
             agent.learn(vector(), 61)
-            waiting[name] = agent, pool.submit(learned, agent, 60)
-        for name, (agent, future) in waiting.items():
+        there = {name: pool.submit(agent.learn, vector(), 60) for name, agent in agents.items()}
+        back = {name: pool.submit(copy.deepcopy, agent) for name, agent in agents.items()}
+        for name, agent in agents.items():
+            returned = back[name].result(timeout=120)
             agent.learn(vector(), 60)
-            back = future.result(timeout=120)
-            assert same(knowledge(back), knowledge(agent)), name
-            agent.learn([Corridor(), Corridor()], 60)
-            back.learn([Corridor(), Corridor()], 60)
-            assert same(knowledge(back), knowledge(agent)), name
+            assert there[name].result(timeout=120) == agent.history, name
+            returned.learn(vector(), 60)
+            assert same(knowledge(returned), knowledge(agent)), name
 
 
 @pytest.mark.parametrize("way", COPIES)

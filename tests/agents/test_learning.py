@@ -172,12 +172,15 @@ def test_a_reward_or_loss_that_is_not_finite_stops():
         PPO(env.observation_space, env.action_space, seed=0, n_steps=16).learn(env, 1000)
 
     agent = DQN(env.observation_space, env.action_space, seed=0, learning_starts=4)
-    agent.network.parameters.views["q.b0"][0] = np.inf
+    agent.network.target_parameters.views["q.b0"][0] = np.inf
     with (
         pytest.raises(NonFinite, match=r"Q-learning loss is (nan|inf).* at environment step"),
         np.errstate(all="ignore"),
     ):
         agent.learn(Corridor(), 100)
+    agent.network.parameters.views["q.b0"][0] = np.inf
+    with pytest.raises(NonFinite, match="action value is nan"), np.errstate(all="ignore"):
+        agent.act(np.zeros(2))
     before = PPO(env.observation_space, env.action_space, seed=0, n_steps=16)
     before.networks.parameters.views["critic.b2"][0] = np.nan
     with pytest.raises(NonFinite, match=r"advantages? is nan"):
