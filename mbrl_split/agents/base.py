@@ -79,6 +79,10 @@ class Agent(ABC):
             obs: One observation or a batch of them.
             deterministic: The most probable (or most valuable) action rather than a draw.
             mask: True where an action is allowed, shape (n_actions,) or (n, n_actions).
+
+        Raises:
+            BadInput: A wrong shape, or a mask that allows nothing.
+            NonFinite: An observation is not finite in single precision, or what is computed from it is NaN.
         """
 
     @abstractmethod

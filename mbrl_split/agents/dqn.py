@@ -173,7 +173,7 @@ class DQN(Learner):
             self.relabel = getattr(seen_through(stream.env), "relabel", None)
 
     def _choose(self, rows: Array, mask: Array | None, deterministic: bool, rng: np.random.Generator) -> Array:
-        greedy = categorical.best(self.network(rows), mask)
+        greedy = categorical.best_of_numbers("the action value", self.network(rows), mask)
         if deterministic:
             return greedy
         return self._explore(greedy, mask, self.exploration(self._progress), rng)

@@ -1,4 +1,4 @@
-"""Learning stops at the first number that is not finite, and says which one it was."""
+"""Nothing is done with a number that is not finite; what is said is which one it was."""
 
 from __future__ import annotations
 
@@ -11,20 +11,40 @@ from mbrl_split.errors import MbrlSplitError
 
 
 class NonFinite(MbrlSplitError, FloatingPointError):
-    """A reward, loss or gradient became NaN or infinite; the parameters are those from before the bad step."""
+    """An observation, reward, loss or gradient became NaN or infinite; the parameters are those from before."""
 
 
-def check_finite(name: str, values: NDArray[Any] | float, step: int) -> None:
-    """Raise :class:`NonFinite` that names the tensor, the first bad entry and the environment step.
+LARGEST = float(np.finfo(np.float32).max)
+SINGLE = "it must be finite in single precision"
+
+
+def check_finite(
+    name: str,
+    values: NDArray[Any] | float,
+    step: int | None = None,
+    advice: str = "lower the learning rate or scale inputs",
+) -> None:
+    """Raise :class:`NonFinite` that names the tensor, the first bad entry and, if given, the environment step.
 
     Raises:
         NonFinite: ``values`` has a NaN or an infinity.
     """
-    if np.isfinite(values).all():
+    if np.count_nonzero(np.isfinite(values)) == np.size(values):  # every step asks: half the time of .all()
         return
     array = np.asarray(values)
     where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
     place = f" at index {where}" if where else ""
-    raise NonFinite(
-        f"{name} is {array[where]}{place} at environment step {step}: lower the learning rate or scale inputs"
-    )
+    when = "" if step is None else f" at environment step {step}"
+    raise NonFinite(f"{name} is {array[where]}{place}{when}: {advice}")
+
+
+def check_rewards(rewards: NDArray[Any], step: int | None = None) -> None:
+    """Raise unless rewards, (n,) float64, are finite in single precision.
+
+    Raises:
+        NonFinite: One is not.
+    """
+    if np.count_nonzero(np.abs(rewards) <= LARGEST) == len(rewards):
+        return
+    with np.errstate(over="ignore"):
+        check_finite("the reward", rewards.astype(np.float32), step, SINGLE)

@@ -58,7 +58,7 @@ class OnPolicy(Learner):
     def _choose(self, rows: Array, mask: Array | None, deterministic: bool, rng: np.random.Generator) -> Array:
         logits = self.networks.actor(rows)
         if deterministic:
-            return categorical.best(logits, mask)
+            return categorical.best_of_numbers("the logit", logits, mask)
         return categorical.sample(categorical.log_softmax(logits, mask)[1], rng)
 
     def on_source_changed(self, version: int) -> None:

@@ -49,6 +49,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "ent_coef": 0.01,
         },
     },
+    # Of the collection's A2C, Atari alone asks for TensorFlow's RMSprop; these have Stable-Baselines3's default.
     "A2C": {
         "CartPole-v1": {"n_envs": 8, "steps": 500_000, "ent_coef": 0.0},
         "Acrobot-v1": {
