@@ -83,7 +83,7 @@ class PeerPolicy:
 def train_ours(cell: dict[str, Any], seed: int, curve: Curve, *, native: bool = False) -> Any:
     """Our agent; ``native``: on Gymnasium's vectorised twin of the environment, with the settings of the race."""
     agent, env_id = cell["agent"], cell["env"]
-    kind, settings = getattr(ours, agent), ours.zoo_run(agent, env_id)
+    kind, settings = getattr(ours, agent), ours.zoo_run(agent, env_id) | cell.get("ours", {})
     if native:
         settings |= cell["native"]
     n_envs = settings.pop("n_envs")
@@ -203,8 +203,10 @@ def outcome(library: str, cell: dict[str, Any], seed: int, episodes: int) -> dic
 
 
 def settings_of(cell: dict[str, Any], library: str) -> Any:
-    """The zoo_settings as plain data."""
+    """The preset, and what is changed in it, as plain data."""
     settings = ours.zoo_run(cell["agent"], cell["env"]) | (cell["native"] if library == NATIVE else {})
+    if library != PEER:
+        settings |= cell.get("ours", {})
     return json.loads(json.dumps(settings, default=repr))
 
 

@@ -264,7 +264,8 @@ def page() -> str:
         [
             "All learn from the same surrogate. The planner solves the session that the surrogate describes; PPO and "
             "A2C have to find the plan by trial, and within these steps they do not find all of it. Tried on other "
-            "seeds: steps, discount, entropy, learning rate, epochs, and inputs as hat functions, which helped most."
+            "seeds: steps, discount, entropy, learning rate, epochs, and inputs as hat functions, which helped most. "
+            "A2C was trained with TensorFlow's form of RMSprop, not with torch's, the default, and will be run again."
         ],
         ["## Live sessions"],
         [

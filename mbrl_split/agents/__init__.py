@@ -11,7 +11,6 @@ from mbrl_split.agents.callbacks import Callbacks, Checkpoint, StopAt
 from mbrl_split.agents.conformance import check_agent
 from mbrl_split.agents.context_free import UCB1, EpsilonGreedy, SuccessiveElimination, ThompsonSampling
 from mbrl_split.agents.dqn import DQN
-from mbrl_split.agents.finite import NonFiniteError
 from mbrl_split.agents.gae import gae
 from mbrl_split.agents.learner import Learner
 from mbrl_split.agents.linear import LinTS, LinUCB
@@ -23,6 +22,7 @@ from mbrl_split.agents.sb3 import to_sb3
 from mbrl_split.agents.schedules import Constant, Linear
 from mbrl_split.agents.surrogate_bandit import SurrogateBandit
 from mbrl_split.agents.zoo import zoo_run, zoo_settings
+from mbrl_split.interaction.finite import NonFiniteError
 
 __all__ = [
     "A2C",

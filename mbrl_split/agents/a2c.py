@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -13,7 +13,7 @@ from mbrl_split.agents.config import require
 from mbrl_split.agents.learner import net_arch
 from mbrl_split.agents.networks import Activation
 from mbrl_split.agents.on_policy import OnPolicy
-from mbrl_split.agents.optimisers import Adam, RMSprop
+from mbrl_split.agents.optimisers import Adam, RMSprop, TensorFlowRMSprop
 from mbrl_split.agents.schedules import Schedule
 from mbrl_split.agents.zoo import zoo_settings
 
@@ -30,8 +30,10 @@ class A2CConfig:
         ent_coef: Weight of the entropy bonus.
         vf_coef: Weight of the value loss.
         max_grad_norm: Longest gradient; None leaves it.
-        use_rms_prop: RMSprop as TensorFlow has it, else Adam.
-        rms_prop_eps: Inside the root of RMSprop (or beside the root of Adam).
+        use_rms_prop: RMSprop, else Adam.
+        rms_prop: ``"torch"``, as Stable-Baselines3 by default; or ``"tensorflow"``, its ``RMSpropTFLike``, whose first
+            steps are many times shorter.
+        rms_prop_eps: eps of RMSprop (or of Adam).
         normalize_advantage: Standardise the advantages of an update.
         net_arch: Units of the hidden layers of actor and critic, which are separate.
         activation: ``"tanh"`` or ``"relu"``.
@@ -48,6 +50,7 @@ class A2CConfig:
     vf_coef: float = 0.5
     max_grad_norm: float | None = 0.5
     use_rms_prop: bool = True
+    rms_prop: Literal["torch", "tensorflow"] = "torch"
     rms_prop_eps: float = 1e-5
     normalize_advantage: bool = False
     net_arch: tuple[int, ...] = field(default=(64, 64))
@@ -63,6 +66,8 @@ class A2CConfig:
         for name in ("gamma", "gae_lambda"):
             value = getattr(self, name)
             require(0 <= value <= 1, "A2C", name, value, "between 0 and 1")
+        known = ("torch", "tensorflow") if self.use_rms_prop else ("torch",)  # which one means nothing to Adam
+        require(self.rms_prop in known, "A2C", "rms_prop", self.rms_prop, f"one of {known}")
         require(self.activation in ("tanh", "relu"), "A2C", "activation", self.activation, "'tanh' or 'relu'")
 
 
@@ -91,13 +96,19 @@ class A2C(OnPolicy):
         **config: Any,
     ) -> None:
         super().__init__(observation_space, action_space, seed=seed, device=device, **config)
-        parameters, eps = self.networks.parameters, self.config.rms_prop_eps
-        self.optimiser = RMSprop(parameters, eps=eps) if self.config.use_rms_prop else Adam(parameters, eps=eps)
+        parameters, c = self.networks.parameters, self.config
+        rms_prop = TensorFlowRMSprop if c.rms_prop == "tensorflow" else RMSprop
+        self.optimiser = (rms_prop if c.use_rms_prop else Adam)(parameters, eps=c.rms_prop_eps)
 
     @staticmethod
     def zoo_settings(env_id: str) -> dict[str, Any]:
         """Hyper-parameters known to work on a classic environment."""
         return zoo_settings("A2C", env_id)
+
+    @classmethod
+    def _settings(cls, saved: dict[str, Any]) -> dict[str, Any]:
+        # A file from before there were two kinds: its averages are TensorFlow's.
+        return {"rms_prop": "tensorflow" if saved["use_rms_prop"] else "torch", **saved}
 
     def _rollout_steps(self) -> int:
         return int(self.config.n_steps)

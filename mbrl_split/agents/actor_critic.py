@@ -21,7 +21,7 @@ class ActorCritic:
         n_actions: Number of actions.
         hidden: Units of the hidden layers, the same for both.
         activation: ``"tanh"`` or ``"relu"``.
-        rng: RandomStream the initial weights (gain √2, .01 for the actor's head, 1 for the critic's).
+        rng: Draws the initial weights (gain √2, .01 for the actor's head, 1 for the critic's).
         device: Where gradients are computed. On ``"cpu"`` they are written out in numpy; on any other device torch's
             autograd computes them. Parameters and optimiser stay on the CPU.
         dtype: float64 in numerical checks.

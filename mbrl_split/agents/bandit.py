@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.agents import categorical
 from mbrl_split.agents.config import require
-from mbrl_split.agents.finite import check_finite
 from mbrl_split.agents.learner import Learner
 from mbrl_split.errors import InvalidInputError
+from mbrl_split.interaction import spaces
+from mbrl_split.interaction.finite import check_finite, check_rewards
 from mbrl_split.interaction.stream import Stream
 
 Array = NDArray[Any]
@@ -27,7 +29,7 @@ class BanditConfig:
     Attributes:
         n_steps: Steps of every sub-environment between updates; within them the rule does not change.
         keep_log: Keep every (context, arm, reward, propensity) in :attr:`Bandit.log`, for off-policy evaluation.
-        propensity_draws: RandomStream that estimate the propensities of a rule without a closed form.
+        propensity_draws: Draws that estimate the propensities of a rule without a closed form.
     """
 
     n_steps: int = 1
@@ -77,17 +79,17 @@ class Bandit(Learner):
 
     @abstractmethod
     def _learn(self, contexts: Array, arms: Array, rewards: Array) -> None:
-        """Take in pulls: contexts (n, d), arms (n,) from 0, rewards (n,)."""
+        """Take in pulls, all of them or, if it raises, none: contexts (n, d), arms (n,) from 0, rewards (n,)."""
 
     def observe(self, contexts: ArrayLike, arms: ArrayLike, rewards: ArrayLike) -> None:
         """Learn from pulls made elsewhere: one context or n of them, and as many arms and rewards.
 
         Raises:
             InvalidInputError: The lengths disagree, or an arm does not exist.
-            NonFiniteError: A reward is not finite.
+            NonFiniteError: A context or a reward is not finite in single precision; nothing was learned.
         """
         rows, _ = self._observations.batch(contexts)
-        index = np.atleast_1d(np.asarray(arms, dtype=np.int64)) - self._action_start
+        index = np.atleast_1d(spaces.whole_numbers("an arm", arms)) - self._action_start
         reward = np.atleast_1d(np.asarray(rewards, dtype=np.float64))
         if not (len(rows) == len(index) == len(reward)):
             raise InvalidInputError(
@@ -95,7 +97,7 @@ class Bandit(Learner):
             )
         if index.size and (index.min() < 0 or index.max() >= self.n_actions):
             raise InvalidInputError(f"an arm lies outside {self.action_space}")
-        check_finite("the reward", reward, self.num_steps)
+        check_rewards(reward)
         self._learn(rows.astype(np.float64), index, reward)
 
     def propensities(self, contexts: ArrayLike, mask: ArrayLike | None = None) -> Array:
@@ -115,7 +117,7 @@ class Bandit(Learner):
     def _choose(self, rows: Array, mask: Array | None, deterministic: bool, rng: np.random.Generator) -> Array:
         contexts = rows.astype(np.float64)
         if deterministic:
-            return categorical.best(self.scores(contexts, None), mask)
+            return categorical.best_of_numbers("the score of an arm", self.scores(contexts, None), mask)
         return random_best(self.scores(contexts, rng), mask, rng)
 
     def _begin(self, stream: Stream) -> None:
@@ -195,9 +197,16 @@ class ArmTable:
 
 
 def is_best(scores: Array, mask: Array | None) -> Array:
-    """Where the allowed scores are largest, (n, A)."""
+    """Where the allowed scores are largest, (n, A).
+
+    Raises:
+        NonFiniteError: An allowed score is NaN.
+    """
     allowed = scores if mask is None else np.where(mask, scores, -np.inf)
-    best = allowed == allowed.max(axis=1, keepdims=True)
+    largest = allowed.max(axis=1, keepdims=True)
+    if math.isnan(np.maximum.reduce(largest, axis=None)):
+        check_finite("the score of an arm", np.where(np.isnan(allowed), np.nan, 0.0), advice="scale inputs and rewards")
+    best = allowed == largest
     return np.asarray(best if mask is None else best & mask)
 
 

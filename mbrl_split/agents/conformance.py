@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,13 @@ def check_agent(
         assert np.array_equal(resumed.act(obs, deterministic=True), straight.act(obs, deterministic=True)), (
             f"{label}: after an exact resumption the policies differ"
         )
+        twin = copy.deepcopy(straight)
+        assert _same(twin.learn(make_vec(), steps), straight.learn(make_vec(), steps)), (
+            f"{label}: a copy must go on learning as the agent does, bit for bit"
+        )
+        assert np.array_equal(twin.act(obs, deterministic=True), straight.act(obs, deterministic=True)), (
+            f"{label}: after learning alike a copy acts differently"
+        )
     _check_callback(make(3), make_env, steps)
     straight.on_source_changed(7)
     straight.learn(make_vec(), steps)
@@ -140,6 +148,12 @@ def _check_actions(agent: Agent, env: Any) -> None:
     assert all(space.contains(np.int64(a)) for a in many), "act must give members of the action space"
     first, second = (agent.act(obs, deterministic=True) for _ in range(2))
     assert np.array_equal(first, second), "deterministic actions must not change from call to call"
+    for bad in (np.nan, np.inf) if np.issubdtype(obs.dtype, np.floating) else ():
+        try:
+            chosen = agent.act(np.where(np.arange(len(obs)) == 7, bad, obs.T).T)
+        except MbrlSplitError:  # the better answer
+            continue
+        assert all(space.contains(np.int64(a)) for a in chosen), f"an observation of {bad} led outside the space"
     for action in range(space.n):
         mask = np.arange(space.n) == action
         for deterministic in (True, False):

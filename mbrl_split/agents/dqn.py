@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from mbrl_split.agents import categorical, schedules
 from mbrl_split.agents.config import require
-from mbrl_split.agents.finite import check_finite
 from mbrl_split.agents.learner import Learner, net_arch
 from mbrl_split.agents.networks import Activation
 from mbrl_split.agents.optimisers import Adam
@@ -21,6 +20,7 @@ from mbrl_split.agents.q_network import QNetwork
 from mbrl_split.agents.replay import Relabel, Replay
 from mbrl_split.agents.schedules import Linear, Schedule
 from mbrl_split.agents.zoo import zoo_settings
+from mbrl_split.interaction.finite import check_finite
 from mbrl_split.interaction.stream import Stream, unwrap_transparent
 
 Array = NDArray[Any]
@@ -173,7 +173,7 @@ class DQN(Learner):
             self.relabel = getattr(unwrap_transparent(stream.env), "relabel", None)
 
     def _choose(self, rows: Array, mask: Array | None, deterministic: bool, rng: np.random.Generator) -> Array:
-        greedy = categorical.best(self.network(rows), mask)
+        greedy = categorical.best_of_numbers("the action value", self.network(rows), mask)
         if deterministic:
             return greedy
         return self._explore(greedy, mask, self.exploration(self._progress), rng)

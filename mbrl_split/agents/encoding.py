@@ -18,12 +18,12 @@ class Encoding:
     """Rows of raw observations (n, d) to what the network is given, (n, size).
 
     A network that reads a place from one number learns slowly to treat neighbouring places differently: which of thirty
-    splits is the present one, say, when the best action is to stay. With ``n_basis`` = k every component is followed by k
+    levels is the present one, say, when the best action is to stay. With ``n_basis`` = k every component is followed by k
     hat functions of it, on k equal knots from its lower to its upper bound: 1 at the knot, 0 at the neighbours, linear
     between. They sum to one, so a linear layer on them is any piecewise linear function of the component.
 
     Args:
-        space: A Box (every component bounded, with n_basis) or a Discrete space.
+        space: A Box (every component bounded, where there are hats) or a Discrete space.
         rows: d, the length of a raw row.
         normalise: Standardise the raw components by running statistics.
         n_basis: Hat functions per component; 0 for none.
@@ -43,7 +43,7 @@ class Encoding:
         if not isinstance(space, gym.spaces.Box) or not (
             np.isfinite(space.low).all() and np.isfinite(space.high).all()
         ):
-            raise InvalidInputError(f"n_basis need a Box that is bounded in every component, not {space}")
+            raise InvalidInputError(f"hat functions need a Box that is bounded in every component, not {space}")
         self._low = space.low.ravel().astype(np.float32)
         width = np.maximum(space.high.ravel().astype(np.float32) - self._low, np.finfo(np.float32).tiny)
         self._per_knot = (n_basis - 1) / width
@@ -58,5 +58,5 @@ class Encoding:
         if self._hats == 0:
             return seen
         place = np.clip((rows - self._low) * self._per_knot, 0, self._hats - 1)
-        n_basis = np.maximum(0, 1 - np.abs(place[:, :, None] - np.arange(self._hats, dtype=np.float32)))
-        return np.concatenate([seen, n_basis.reshape(len(rows), -1)], axis=1, dtype=np.float32)
+        hats = np.maximum(0, 1 - np.abs(place[:, :, None] - np.arange(self._hats, dtype=np.float32)))
+        return np.concatenate([seen, hats.reshape(len(rows), -1)], axis=1, dtype=np.float32)

@@ -16,9 +16,9 @@ from mbrl_split.agents.base import Agent, Callback, History
 from mbrl_split.agents.checkpoint import load_tree, save_tree
 from mbrl_split.agents.config import make_config, to_data
 from mbrl_split.agents.encoding import Encoding
-from mbrl_split.agents.finite import check_finite
-from mbrl_split.errors import InvalidInputError
+from mbrl_split.errors import InvalidInputError, MbrlSplitError
 from mbrl_split.interaction import spaces
+from mbrl_split.interaction.finite import SINGLE, check_finite, check_rewards
 from mbrl_split.interaction.stream import Env, Step, Stream, make_stream
 
 Array = NDArray[Any]
@@ -39,6 +39,9 @@ class Learner(Agent):
     learning with schedules, stop it by a callback and ask for the remaining steps.
 
     An environment handed to ``learn`` or ``start`` belongs to the agent while it learns: evaluate on another one.
+
+    ``copy.deepcopy`` and ``pickle`` take the environment along, and the copy goes on as the agent does, bit for bit. An
+    environment that cannot be copied, such as one in other processes, stands in their way: use ``save`` and ``load``.
 
     Attributes:
         config: The hyper-parameters.
@@ -152,6 +155,7 @@ class Learner(Agent):
             stream.restore(self._saved_stream)
         else:
             stream.reset(int(self._rng["env"].integers(2**31)))
+            self._check(stream, stream.obs, np.zeros(stream.num_envs))
             self._returns = np.zeros(stream.num_envs)
             self._lengths = np.zeros(stream.num_envs, dtype=np.int64)
             self._begin(stream)
@@ -222,9 +226,14 @@ class Learner(Agent):
     @classmethod
     def load(cls, path: str | PathLike[str], *, device: str = "cpu") -> Self:
         tree = read(path, cls)
-        agent = cls(*spaces_of(tree), seed=tree["seed"], device=device, **tree["config"])
+        agent = cls(*spaces_of(tree), seed=tree["seed"], device=device, **cls._settings(tree["config"]))
         agent._load(tree)
         return agent
+
+    @classmethod
+    def _settings(cls, saved: dict[str, Any]) -> dict[str, Any]:
+        """The hyper-parameters of a saved agent; a chance to name what older files leave out."""
+        return saved
 
     def _load(self, tree: dict[str, Any]) -> None:
         self.num_steps, self._target = tree["num_steps"], tree["target"]
@@ -249,11 +258,14 @@ class Learner(Agent):
         """Step the environment, count, and note the episodes that ended."""
         step = stream.step(actions)
         live = int(np.count_nonzero(step.live))
+        self.num_steps += live
+        try:
+            self._check(stream, step.next_obs, step.reward)
+        except MbrlSplitError:
+            self._stream = None  # nothing can be done from where it stands
+            raise
         if live == 0:
             return step
-        self.num_steps += live
-        if not np.isfinite(step.reward).all():
-            check_finite("the reward", step.reward, self.num_steps)
         self._returns += step.reward if live == len(step.live) else np.where(step.live, step.reward, 0.0)
         self._lengths += step.live
         ended = step.ended
@@ -261,6 +273,24 @@ class Learner(Agent):
             self._finished += zip(self._returns[ended].tolist(), self._lengths[ended].tolist(), strict=True)
             self._returns[ended], self._lengths[ended] = 0.0, 0
         return step
+
+    def _check(self, stream: Stream, next_obs: Array, rewards: Array) -> None:
+        """Refuse what an environment gave if nothing can be done with it.
+
+        Raises:
+            NonFiniteError: An observation or a reward is not finite in single precision.
+            InvalidInputError: A mask allows no action in a state that asks for one.
+        """
+        check_finite("the observation", next_obs, self.num_steps, SINGLE)
+        if stream.obs is not next_obs:
+            check_finite("the observation", stream.obs, self.num_steps, SINGLE)
+        check_rewards(rewards, self.num_steps)
+        mask = stream.mask
+        if mask is not None and not mask.any(axis=1).all():
+            row = int(np.argmin(mask.any(axis=1)))
+            raise InvalidInputError(
+                f"the mask of sub-environment {row} allows no action at environment step {self.num_steps}"
+            )
 
     def _record(self, scalars: dict[str, float]) -> dict[str, float]:
         """Add a record to the history, with the episodes that ended since the last one."""

@@ -66,11 +66,14 @@ class LinearBandit(Bandit):
         d = size + self.config.intercept
         self.precision = np.tile(self.config.l2_lambda * np.eye(d), (self.n_actions, 1, 1))
         self.moment = np.zeros((self.n_actions, d))
-        self._solve()
+        self.root, self.coefficients = np.empty_like(self.precision), np.empty_like(self.moment)
+        self._solve(np.arange(self.n_actions))
 
-    def _solve(self) -> None:
-        self.covariance = np.linalg.inv(self.precision)
-        self.coefficients = np.einsum("aij,aj->ai", self.covariance, self.moment)
+    def _solve(self, arms: Array) -> None:
+        """For some arms R with V⁻¹ = R·Rᵀ, and θ = V⁻¹b."""
+        root = _root(self.precision[arms], self.config.l2_lambda)
+        self.root[arms] = root
+        self.coefficients[arms] = np.einsum("aij,aj->ai", root, np.einsum("aij,ai->aj", root, self.moment[arms]))
 
     def features(self, contexts: Array) -> Array:
         """Rows of the regression, (n, d)."""
@@ -83,16 +86,17 @@ class LinearBandit(Bandit):
 
     def widths(self, contexts: Array) -> Array:
         """√(xᵀV⁻¹x), (n, A); ‖x‖/√λ for an arm that was never pulled."""
-        x = self.features(contexts)
-        return np.asarray(np.sqrt(np.einsum("ni,aij,nj->na", x, self.covariance, x)))
+        z = self.features(contexts) @ self.root
+        return np.asarray(np.sqrt(np.einsum("ani,ani->na", z, z)))
 
     def _learn(self, contexts: Array, arms: Array, rewards: Array) -> None:
-        x = self.features(contexts)
-        for arm in np.unique(arms):
+        x, pulled = self.features(contexts), np.flatnonzero(np.bincount(arms))
+        for arm in pulled.tolist():
             rows = arms == arm
-            self.precision[arm] += x[rows].T @ x[rows]
-            self.moment[arm] += x[rows].T @ rewards[rows]
-        self._solve()
+            rows_t = x[rows].T
+            self.precision[arm] += rows_t @ rows_t.T
+            self.moment[arm] += rows_t @ rewards[rows]
+        self._solve(pulled)
 
     def _state(self) -> dict[str, Any]:
         return {**super()._state(), "precision": self.precision, "moment": self.moment}
@@ -100,7 +104,22 @@ class LinearBandit(Bandit):
     def _restore(self, state: dict[str, Any]) -> None:
         super()._restore(state)
         self.precision, self.moment = state["precision"], state["moment"]
-        self._solve()
+        self._solve(np.arange(self.n_actions))
+
+
+def _root(precision: Array, l2_lambda: float) -> Array:
+    """R with V⁻¹ = R·Rᵀ for matrices V ≥ λI, (a, d, d)."""
+    try:
+        return np.asarray(np.linalg.inv(np.linalg.cholesky(precision)).swapaxes(1, 2))
+    except np.linalg.LinAlgError:
+        if len(precision) > 1:  # each on its own: what becomes of one must not depend on the others
+            return np.concatenate([_root(v[None], l2_lambda) for v in precision])
+    # Features so large and so nearly collinear that rounding has lost V⁻¹. By the eigenvalues of V scaled to a unit
+    # diagonal, S·V·S: none lies below λ·min S², and that much is put back.
+    scale = 1 / np.sqrt(np.einsum("aii->ai", precision))
+    values, vectors = np.linalg.eigh(scale[:, :, None] * precision * scale[:, None, :])
+    least = l2_lambda * scale.min(axis=1, keepdims=True) ** 2
+    return np.asarray(scale[:, :, None] * vectors / np.sqrt(np.maximum(values, least))[:, None, :])
 
 
 class LinUCB(LinearBandit):

@@ -36,25 +36,43 @@ class Parameters:
             end = size + int(np.prod(shape))
             self.offsets[name] = (size, end, shape)
             size = end
-        self.value: Array = np.zeros(size, dtype=dtype)
-        self.grad: Array = np.zeros(size, dtype=dtype)
-        self.views = self._named(self.value)
-        self.grads = self._named(self.grad)
+        self._lay(np.zeros(size, dtype=dtype), np.zeros(size, dtype=dtype))
 
-    def part(self, prefix: str) -> Parameters:
-        """The consecutive parameters whose names begin with ``prefix``, as views of the same memory."""
-        names = [name for name in self.offsets if name.startswith(prefix)]
-        start, end = self.offsets[names[0]][0], self.offsets[names[-1]][1]
-        part = Parameters({}, self.value.dtype)
-        part.offsets = {
-            name: (a - start, b - start, shape) for name, (a, b, shape) in self.offsets.items() if name in names
-        }
-        part.value, part.grad = self.value[start:end], self.grad[start:end]
-        part.views, part.grads = part._named(part.value), part._named(part.grad)
-        return part
+    def _lay(self, value: Array, grad: Array) -> None:
+        self.value, self.grad = value, grad
+        self.views, self.grads = self._named(value), self._named(grad)
 
     def _named(self, flat: Array) -> dict[str, Array]:
         return {name: flat[a:b].reshape(shape) for name, (a, b, shape) in self.offsets.items()}
+
+    def part(self, prefix: str) -> Parameters:
+        """The consecutive parameters whose names begin with ``prefix``, as views of the same memory."""
+        return _Part(self, prefix)
+
+    # A copied or pickled view is an array of its own, which no optimiser moves: views are not copied but made anew.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"offsets": self.offsets, "value": self.value, "grad": self.grad}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.offsets = state["offsets"]
+        self._lay(state["value"], state["grad"])
+
+
+class _Part(Parameters):
+    """Some of the parameters of a whole."""
+
+    def __init__(self, whole: Parameters, prefix: str) -> None:
+        names = [name for name in whole.offsets if name.startswith(prefix)]
+        start, end = whole.offsets[names[0]][0], whole.offsets[names[-1]][1]
+        self.offsets = {
+            name: (a - start, b - start, shape) for name, (a, b, shape) in whole.offsets.items() if name in names
+        }
+        self._lay(whole.value[start:end], whole.grad[start:end])
+        self._of = whole, prefix
+
+    def __reduce__(self) -> tuple[type[_Part], tuple[Parameters, str]]:
+        return _Part, self._of
 
 
 class MLP:
@@ -66,7 +84,7 @@ class MLP:
         name: Prefix of its parameters: ``name.w0``, ``name.b0``, …
         sizes: Inputs, hidden units of each layer, outputs.
         parameters: Where its parameters live; made with :meth:`shapes`.
-        rng: RandomStream the initial weights; None leaves the parameters as they are.
+        rng: Draws the initial weights; None leaves the parameters as they are.
     """
 
     def __init__(
@@ -82,13 +100,24 @@ class MLP:
         self.name, self.sizes, self.activation = name, tuple(sizes), activation
         self.parameters = parameters
         self._names = [(f"{name}.w{i}", f"{name}.b{i}") for i in range(len(sizes) - 1)]
-        self.layers = [(parameters.views[w], parameters.views[b]) for w, b in self._names]
-        self._grads = [(parameters.grads[w], parameters.grads[b]) for w, b in self._names]
+        self._look()
         self._tape: list[Array] = []
         if rng is not None:
             for i, (weight, _) in enumerate(self.layers):
                 gain = head_gain if i == len(self.layers) - 1 else np.sqrt(2.0)
                 weight[...] = gain * orthogonal(weight.shape, rng)
+
+    def _look(self) -> None:
+        views, grads = self.parameters.views, self.parameters.grads
+        self.layers = [(views[w], views[b]) for w, b in self._names]
+        self._grads = [(grads[w], grads[b]) for w, b in self._names]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("layers", "_grads")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._look()
 
     @staticmethod
     def shapes(name: str, sizes: Sequence[int]) -> dict[str, tuple[int, ...]]:

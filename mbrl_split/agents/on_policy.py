@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from mbrl_split.agents import categorical
 from mbrl_split.agents.actor_critic import ActorCritic
-from mbrl_split.agents.finite import check_finite
 from mbrl_split.agents.gae import gae
 from mbrl_split.agents.learner import Learner
 from mbrl_split.agents.normalise import RewardScaler
 from mbrl_split.agents.optimisers import Optimiser
 from mbrl_split.agents.rollout import Rollout
 from mbrl_split.errors import InvalidInputError
+from mbrl_split.interaction.finite import check_finite
 from mbrl_split.interaction.stream import Step, Stream
 
 Array = NDArray[Any]
@@ -58,7 +58,7 @@ class OnPolicy(Learner):
     def _choose(self, rows: Array, mask: Array | None, deterministic: bool, rng: np.random.Generator) -> Array:
         logits = self.networks.actor(rows)
         if deterministic:
-            return categorical.best(logits, mask)
+            return categorical.best_of_numbers("the logit", logits, mask)
         return categorical.sample(categorical.log_softmax(logits, mask)[1], rng)
 
     def on_source_changed(self, version: int) -> None:

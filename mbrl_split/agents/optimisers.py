@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.agents.finite import NonFiniteError, check_finite
 from mbrl_split.agents.networks import Parameters
+from mbrl_split.interaction.finite import NonFiniteError, check_finite
 
 Array = NDArray[Any]
 
@@ -85,21 +85,35 @@ class Adam(Optimiser):
 
 
 class RMSprop(Optimiser):
-    """RMSprop as TensorFlow has it: the average starts at one and eps stands inside the root (A2C was tuned on it)."""
+    """RMSprop (Tieleman and Hinton, 2012) as torch has it: the average starts at zero, eps stands outside the root."""
 
     def __init__(self, parameters: Parameters, *, alpha: float = 0.99, eps: float = 1e-5) -> None:
         super().__init__(parameters)
         self.alpha, self.eps = alpha, eps
-        self._v = np.ones_like(parameters.value)
+        self._v = np.zeros_like(parameters.value)
 
     def _move(self, learning_rate: float) -> None:
         g, v = self.parameters.grad, self._v
         v *= self.alpha
         v += (1 - self.alpha) * (g * g)
-        self.parameters.value -= learning_rate * (g / np.sqrt(v + self.eps))
+        self.parameters.value -= learning_rate * (g / self._deviation())
+
+    def _deviation(self) -> Array:
+        return np.asarray(np.sqrt(self._v) + self.eps)
 
     def state(self) -> dict[str, Any]:
         return {"v": self._v}
 
     def restore(self, state: dict[str, Any]) -> None:
         self._v[...] = state["v"]
+
+
+class TensorFlowRMSprop(RMSprop):
+    """RMSprop as TensorFlow has it: the average starts at one, so that first steps are short; eps inside the root."""
+
+    def __init__(self, parameters: Parameters, *, alpha: float = 0.99, eps: float = 1e-5) -> None:
+        super().__init__(parameters, alpha=alpha, eps=eps)
+        self._v[...] = 1.0
+
+    def _deviation(self) -> Array:
+        return np.asarray(np.sqrt(self._v + self.eps))

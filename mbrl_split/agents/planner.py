@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.errors import InvalidInputError
+from mbrl_split.interaction.spaces import whole_numbers
 
 Array = NDArray[np.float64]
 
@@ -90,9 +91,16 @@ class TabularPlan:
     error: float = 0.0
 
     def act(self, states: ArrayLike, t: int = 0) -> NDArray[np.int64]:
-        """The best actions in some states (at step ``t``, with a horizon)."""
+        """The best actions in some states (at step ``t``, with a horizon).
+
+        Raises:
+            InvalidInputError: A state does not exist.
+        """
         table = self.policy if self.policy.ndim == 1 else self.policy[t]
-        return np.asarray(table[np.asarray(states)])
+        index = whole_numbers("a state", states)
+        if index.size and (index.min() < 0 or index.max() >= len(table)):
+            raise InvalidInputError(f"a state lies outside 0 … {len(table) - 1}")
+        return np.asarray(table[index])
 
 
 class Planner:

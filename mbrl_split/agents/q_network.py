@@ -24,7 +24,7 @@ class QNetwork:
         n_actions: A.
         hidden: Units of the hidden layers.
         activation: ``"relu"`` or ``"tanh"``.
-        rng: RandomStream the initial weights.
+        rng: Draws the initial weights.
         dueling: See above.
         device: On ``"cpu"`` the gradient is written out in numpy; elsewhere torch's autograd computes it.
         dtype: float64 in numerical checks.

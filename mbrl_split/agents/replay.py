@@ -1,6 +1,6 @@
 """Where an off-policy agent keeps its past: one ring per sub-environment, in one set of arrays.
 
-A reward is stored with the version of the source that gave it. VectorToSingle steps are stored and n-step returns are made when
+A reward is stored with the version of the source that gave it. Single steps are stored and n-step returns are made when
 sampled, so that a reward given anew reaches every return that contains it.
 """
 
@@ -81,6 +81,13 @@ class Replay:
     def _flattened(self) -> dict[str, Array]:
         """The fields with one index for ring and place: numpy reads and writes rows fastest by one."""
         return {name: f.reshape(self.num_envs * f.shape[1], *f.shape[2:]) for name, f in self.fields.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_flat"}  # copied, it would be another's
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._flat = self._flattened()
 
     def __len__(self) -> int:
         return int(self._filled.sum())

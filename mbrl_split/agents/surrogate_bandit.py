@@ -69,7 +69,7 @@ class SurrogateBandit(Bandit):
         features: (contexts (n, d), arms (k,) from 0) → rows for the surrogate, (n·k, f), contexts outermost. By default
             the context with the arm as one more coordinate.
         reward: (predictions (n, A), contexts (n, d), arms (A,)) → rewards (n, A), where the surrogate predicts
-            something else, for instance a damage. Then the surrogate must be fitted elsewhere (``fit_every=0``).
+            something else, for instance a cost. Then the surrogate must be fitted elsewhere (``fit_every=0``).
         seed: Fixes everything.
         device: Unused.
         **config: See :class:`SurrogateBanditConfig`.
@@ -144,20 +144,21 @@ class SurrogateBandit(Bandit):
         c = self.config
         if not c.fit_every:
             return
-        rows = self.features(contexts, self._all_arms).reshape(len(contexts), self.n_actions, -1)
-        x = rows[np.arange(len(arms)), arms]
+        all_arms = self.features(contexts, self._all_arms).reshape(len(contexts), self.n_actions, -1)
+        x = all_arms[np.arange(len(arms)), arms]
         # The surrogate of a cost is fitted to the cost.
         y = c.optimism * rewards
+        rows = self._rows + len(y)
+        if rows >= c.cold_start:
+            if self._fitted_at == 0 or rows - self._fitted_at >= c.fit_every:
+                self.surrogate.fit(np.concatenate([*self._x, x]), np.concatenate([*self._y, y]))
+                self._fitted_at = rows
+            else:
+                self.surrogate.update(x, y)
+        # Kept only now: rows that the surrogate refuses would spoil every fit to come.
         self._x.append(x)
         self._y.append(y)
-        self._rows += len(y)
-        if self._rows < c.cold_start:
-            return
-        if self._fitted_at == 0 or self._rows - self._fitted_at >= c.fit_every:
-            self.surrogate.fit(np.concatenate(self._x), np.concatenate(self._y))
-            self._fitted_at = self._rows
-        else:
-            self.surrogate.update(x, y)
+        self._rows = rows
 
     def on_source_changed(self, version: int) -> None:
         """Rows with rewards of another source are forgotten; a surrogate fitted elsewhere stays."""

@@ -49,6 +49,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "ent_coef": 0.01,
         },
     },
+    # Of the collection's A2C, Atari alone asks for TensorFlow's RMSprop; these have Stable-Baselines3's default.
     "A2C": {
         "CartPole-v1": {"n_envs": 8, "steps": 500_000, "ent_coef": 0.0},
         "Acrobot-v1": {
@@ -143,6 +144,6 @@ def zoo_run(agent: str, env_id: str) -> dict[str, Any]:
     known = PRESETS.get(agent, {})
     if env_id not in known:
         raise InvalidInputError(
-            unknown(f"zoo_settings of {agent}", env_id, known) if known else f"{agent} has no presets"
+            unknown(f"zoo settings of {agent}", env_id, known) if known else f"{agent} has no zoo settings"
         )
     return dict(known[env_id])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.errors import InvalidInputError
+from mbrl_split.interaction.finite import SINGLE, check_finite
 
 Array = NDArray[Any]
 
@@ -42,24 +43,48 @@ class Observations:
                 f"observations have shape {x.shape}, expected (n, {', '.join(map(str, self._shape))})"
             )
         if self.discrete:
-            index = x.astype(np.int64) - self._start
+            index = whole_numbers("a discrete observation", x) - self._start
             if index.size and (index.min() < 0 or index.max() >= self.size):
                 raise InvalidInputError(f"a discrete observation lies outside {self.space}")
-            return np.eye(self.size, dtype=np.float32)[index]
-        return x.reshape(len(x), self.size).astype(np.float32)
+            return np.asarray(np.eye(self.size, dtype=np.float32)[index])
+        x = x.reshape(len(x), self.size)
+        if x.dtype == np.float32:
+            return x.copy()
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+            return x.astype(np.float32)
 
     def batch(self, obs: ArrayLike) -> tuple[Array, bool]:
         """Rows of one observation or a batch, and whether it was a single one.
 
         Raises:
             InvalidInputError: The shape is neither that of one observation nor of a batch.
+            NonFiniteError: An entry is not finite in single precision.
         """
         x = np.asarray(obs)
-        if x.shape == self._shape:
-            return self.rows(x[None]), True
-        if x.ndim == len(self._shape) + 1 and x.shape[1:] == self._shape:
-            return self.rows(x), False
-        raise InvalidInputError(f"an observation has shape {x.shape}, expected {self._shape} or (n, *{self._shape})")
+        single = x.shape == self._shape
+        if not single and (x.ndim != len(self._shape) + 1 or x.shape[1:] != self._shape):
+            raise InvalidInputError(
+                f"an observation has shape {x.shape}, expected {self._shape} or (n, *{self._shape})"
+            )
+        rows = self.rows(x[None] if single else x)
+        check_finite("the observation", rows, advice=SINGLE)
+        return rows, single
+
+
+def whole_numbers(what: str, values: ArrayLike) -> Array:
+    """Whole numbers as int64; True and False are 1 and 0.
+
+    Raises:
+        InvalidInputError: Others among them, or NaN or infinity.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind in "iu":
+        return array.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        index = array.astype(np.int64)
+    if not np.array_equal(index, array):
+        raise InvalidInputError(f"{what} must be a whole number, not {array[index != array].flat[0]}")
+    return np.asarray(index)
 
 
 def n_actions(space: gym.Space[Any]) -> int:

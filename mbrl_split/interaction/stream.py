@@ -114,7 +114,7 @@ class Stream(ABC):
     def reset(self, seed: int) -> None:
         """Begin anew; ``obs`` and ``mask`` then hold what to act on."""
         self._seed, self._log = seed, []
-        raw = self._reset(seed)
+        raw = self._checked(self._reset(seed))
         self.obs, self.mask = self._observations.rows(raw.obs), raw.mask
 
     def step(self, actions: Array) -> Step:
@@ -123,7 +123,7 @@ class Stream(ABC):
         Raises:
             InvalidInputError: The environment returned arrays of the wrong shape.
         """
-        raw = self._step(actions + self._start if self._start else actions)
+        raw = self._checked(self._step(actions + self._start if self._start else actions))
         if not self._stateful:  # and the step was taken: a spent budget may have refused it
             self._log.append(actions.astype(np.int32))
         obs = self._observations.rows(raw.obs)
@@ -134,7 +134,7 @@ class Stream(ABC):
             next_obs[rows] = self._observations.rows(final_obs)
             if raw.mask is not None:
                 next_mask = raw.mask.copy()
-                next_mask[rows] = True if final_mask is None else final_mask
+                next_mask[rows] = True if final_mask is None else _or_all(final_mask)
         reward = np.array(raw.reward, dtype=np.float64)  # a copy: environments may reuse their arrays
         terminated, truncated = np.array(raw.terminated, dtype=bool), np.array(raw.truncated, dtype=bool)
         if not (reward.shape == terminated.shape == truncated.shape == (self.num_envs,)) or len(obs) != self.num_envs:
@@ -144,6 +144,16 @@ class Stream(ABC):
             )
         self.obs, self.mask = obs, raw.mask
         return Step(obs, next_obs, reward, terminated, truncated, raw.live, raw.mask, next_mask)
+
+    def _checked(self, raw: _Raw) -> _Raw:
+        """With masks that fit, and that allow something wherever the next step is a mere reset."""
+        if raw.mask is not None:
+            if raw.mask.shape != (self.num_envs, self.n_actions):
+                expected = (self.num_envs, self.n_actions)
+                raise InvalidInputError(f"the environment's masks have shape {raw.mask.shape}, expected {expected}")
+            if self._resetting.any():
+                raw.mask[self._resetting] = _or_all(raw.mask[self._resetting])
+        return raw
 
     # Exact continuation ------------------------------------------------------------------------------------------
 
@@ -224,7 +234,7 @@ def make_stream(env: Any) -> Stream:
 
 
 class _Singles(Stream):
-    """VectorToSingle environments, stepped in turn and reset in the step that ends an episode."""
+    """Single environments, stepped in turn and reset in the step that ends an episode."""
 
     def __init__(self, envs: list[gym.Env[Any, Any]], env: Any) -> None:
         self.envs = envs
@@ -300,7 +310,7 @@ class _Vector(Stream):
         if mask is None and self._has_masks:
             mask = np.array(self.env.action_masks(), dtype=bool)
         elif mask is None and self._calls_masks:
-            mask = np.stack(self.env.unwrapped.call("action_masks"))
+            mask = np.stack(self.env.unwrapped.call("action_masks")).astype(bool)
         return mask
 
     def _reset(self, seed: int | None) -> _Raw:
@@ -356,8 +366,9 @@ class _Disabled(_Vector):
         reward, terminated, truncated = np.array(reward), np.array(terminated), np.array(truncated)
         obs, info = self.env.reset(options={"reset_mask": ended})
         fresh = self._mask(info)
-        if mask is not None and fresh is not None:
-            mask[rows] = fresh[rows]
+        if mask is not None or fresh is not None:
+            mask = np.ones((self.num_envs, self.n_actions), dtype=bool) if mask is None else mask
+            mask[rows] = True if fresh is None else fresh[rows]
         return _Raw(obs, reward, terminated, truncated, self._all_live, mask, (rows, final_obs, final_mask))
 
 
@@ -366,6 +377,11 @@ _VECTOR_STREAMS: dict[AutoresetMode, Callable[[VectorEnv[Any, Any, Any]], Stream
     AutoresetMode.NEXT_STEP: _NextStep,
     AutoresetMode.DISABLED: _Disabled,
 }
+
+
+def _or_all(masks: Array) -> Array:
+    """Masks of states that ended an episode, where nothing is chosen: one that allows nothing says nothing."""
+    return masks | ~masks.any(axis=-1, keepdims=True)
 
 
 def unwrap_transparent(env: Any) -> Any:

@@ -32,6 +32,7 @@ CASES = [
     ),
     (PPO, {"n_steps": 8, "batch_size": 8, "n_epochs": 3, "target_kl": 1e-4, "clip_range_vf": 0.2}),
     (A2C, {"net_arch": (8,)}),
+    (A2C, {"rms_prop": "tensorflow", "ent_coef": 0.01}),
     (A2C, {"use_rms_prop": False, "normalize_advantage": True, "normalize_reward": True}),
     (
         DQN,
@@ -90,12 +91,33 @@ class UnseededPolicy(PPO):
         return super()._choose(rows, mask, deterministic, np.random.default_rng())
 
 
+class HoldsAView(PPO):
+    """Its optimiser moves a vector whose copy is no longer the network's."""
+
+    def __init__(self, *args, **config):
+        super().__init__(*args, **config)
+        self.bias = self.networks.actor.layers[-1][1]
+
+    def update(self):
+        self.bias += [0.5, 0.0, 0.0]
+        return super().update()
+
+
+class ActsOnAnything(PPO):
+    def act(self, obs, *, deterministic=False, mask=None):
+        known = np.isfinite(np.atleast_2d(obs)).all(axis=1)
+        chosen = super().act(np.nan_to_num(obs, posinf=0), deterministic=deterministic, mask=mask)
+        return np.where(known, chosen, 3) if np.ndim(chosen) else chosen
+
+
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
         (ForgetsItsMomentum, "bit for bit"),
         (IgnoresMasks, "the only action that a mask allows"),
         (UnseededPolicy, "the same seed must give the same history"),
+        (HoldsAView, "a copy must go on learning"),
+        (ActsOnAnything, "led outside the space"),
     ],
 )
 def test_the_suite_catches_broken_agents(kind, sentence):

@@ -4,13 +4,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 
 from mbrl_split.agents import DQN, NonFiniteError
 from mbrl_split.agents.actor_critic import ActorCritic
 from mbrl_split.agents.categorical import best, log_softmax, sample
 from mbrl_split.agents.losses import clipped_policy_loss
 from mbrl_split.agents.networks import Parameters, orthogonal
-from mbrl_split.agents.optimisers import Adam, RMSprop
+from mbrl_split.agents.optimisers import Adam, RMSprop, TensorFlowRMSprop
 from mbrl_split.agents.ppo import standardised
 from mbrl_split.agents.q_network import QNetwork
 
@@ -195,13 +196,34 @@ def test_adam_equals_torch(eps):
         np.testing.assert_allclose(ours.value, theirs.detach().numpy(), rtol=0, atol=1e-12)
 
 
-def test_rmsprop_by_hand():
-    parameters = Parameters({"w": (1,)}, np.float64)
-    parameters.grad[...] = 3.0
-    optimiser = RMSprop(parameters, alpha=0.9, eps=0.1)
-    optimiser.step(0.5, max_grad_norm=None, env_step=0)
-    # The average starts at one: .9·1 + .1·9 = 1.8.
-    assert parameters.value[0] == pytest.approx(-0.5 * 3 / np.sqrt(1.8 + 0.1))
+@pytest.mark.parametrize(
+    ("kind", "reference"),
+    [(RMSprop, torch.optim.RMSprop), (TensorFlowRMSprop, RMSpropTFLike)],
+    ids=["torch", "tensorflow"],
+)
+def test_rmsprop_equals_its_namesake(kind, reference):
+    rng = np.random.default_rng(0)
+    ours = Parameters({"w": (7, 3)}, np.float64)
+    ours.value[...] = rng.normal(size=21)
+    theirs = torch.nn.Parameter(torch.from_numpy(ours.value.copy()))
+    mine, peer = kind(ours, alpha=0.9, eps=1e-3), reference([theirs], lr=1.0, alpha=0.9, eps=1e-3)
+    for step in range(30):
+        gradient = rng.normal(size=21) * 10 ** rng.normal()
+        ours.grad[...] = gradient
+        theirs.grad = torch.from_numpy(gradient.copy())
+        peer.param_groups[0]["lr"] = 1e-2 / (step + 1)
+        mine.step(1e-2 / (step + 1), max_grad_norm=None, env_step=0)
+        peer.step()
+        np.testing.assert_allclose(ours.value, theirs.detach().numpy(), rtol=0, atol=1e-12)
+
+
+def test_the_two_rmsprops_by_hand():
+    for kind, expected in ((RMSprop, 3 / (np.sqrt(0.9) + 0.1)), (TensorFlowRMSprop, 3 / np.sqrt(0.9 + 0.9 + 0.1))):
+        parameters = Parameters({"w": (1,)}, np.float64)
+        parameters.grad[...] = 3.0
+        kind(parameters, alpha=0.9, eps=0.1).step(0.5, max_grad_norm=None, env_step=0)
+        # From zero the average is .1·9 = .9; from one .9·1 + .1·9.
+        assert parameters.value[0] == pytest.approx(-0.5 * expected)
 
 
 def test_a_gradient_that_is_not_finite_names_tensor_and_step_and_moves_nothing():

@@ -13,6 +13,7 @@ import pytest
 
 from mbrl_split.agents import A2C, DQN, PPO, REINFORCE, Checkpoint, Linear, NonFiniteError, StopAt, zoo_run
 from mbrl_split.agents.conformance import Corridor
+from mbrl_split.agents.optimisers import Adam, RMSprop, TensorFlowRMSprop
 from mbrl_split.errors import InvalidInputError, MbrlSplitError
 
 
@@ -171,12 +172,15 @@ def test_a_reward_or_loss_that_is_not_finite_stops():
         PPO(env.observation_space, env.action_space, seed=0, n_steps=16).learn(env, 1000)
 
     agent = DQN(env.observation_space, env.action_space, seed=0, learning_starts=4)
-    agent.network.parameters.views["q.b0"][0] = np.inf
+    agent.network.target_parameters.views["q.b0"][0] = np.inf
     with (
         pytest.raises(NonFiniteError, match=r"Q-learning loss is (nan|inf).* at environment step"),
         np.errstate(all="ignore"),
     ):
         agent.learn(Corridor(), 100)
+    agent.network.parameters.views["q.b0"][0] = np.inf
+    with pytest.raises(NonFiniteError, match="action value is nan"), np.errstate(all="ignore"):
+        agent.act(np.zeros(2))
     before = PPO(env.observation_space, env.action_space, seed=0, n_steps=16)
     before.networks.parameters.views["critic.b2"][0] = np.nan
     with pytest.raises(NonFiniteError, match=r"advantages? is nan"):
@@ -214,6 +218,23 @@ def test_bad_input_is_one_clear_line(kind, tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot write" in message(lambda: agent.save(tmp_path / "file"))
     assert message(lambda: zoo_run(kind.__name__, "CartPole-v0")).count("did you mean 'CartPole-v1'")
+
+
+def test_which_rmsprop(tmp_path):
+    spaces = Corridor().observation_space, Corridor().action_space
+    assert type(A2C(*spaces).optimiser) is RMSprop
+    assert type(A2C(*spaces, rms_prop="tensorflow").optimiser) is TensorFlowRMSprop
+    with pytest.raises(InvalidInputError, match=r"rms_prop must be one of .*'torch', 'tensorflow'.*, not 'keras'"):
+        A2C(*spaces, rms_prop="keras")
+    with pytest.raises(InvalidInputError, match="rms_prop must be"):  # it would be ignored
+        A2C(*spaces, use_rms_prop=False, rms_prop="tensorflow")
+    # A checkpoint that does not name it goes on with the one that it was made with.
+    for settings, kind in (({"rms_prop": "tensorflow"}, TensorFlowRMSprop), ({"use_rms_prop": False}, Adam)):
+        A2C(*spaces, **settings).save(tmp_path)
+        manifest = json.loads((tmp_path / "agent.json").read_text())
+        del manifest["tree"]["config"]["rms_prop"]
+        (tmp_path / "agent.json").write_text(json.dumps(manifest))
+        assert type(A2C.load(tmp_path).optimiser) is kind
 
 
 def test_a_full_rollout_asks_for_an_update():

@@ -1,4 +1,4 @@
-"""Writers, presets, SB3's forms."""
+"""Writers, zoo settings, SB3's forms."""
 
 import json
 
@@ -64,7 +64,7 @@ def test_schedules():
 
 
 @pytest.mark.parametrize("agent", sorted(PRESETS))
-def test_presets_are_valid_settings(agent):
+def test_zoo_settings_are_valid(agent):
     import mbrl_split.agents as agents
 
     kind = getattr(agents, agent)
