@@ -38,7 +38,8 @@ class A2CConfig:
         net_arch: Units of the hidden layers of actor and critic, which are separate.
         activation: ``"tanh"`` or ``"relu"``.
         normalize_observations: Standardise observations by running statistics.
-        n_basis: Hat functions per bounded component of an observation, see :class:`~mbrl_split.agents.encoding.Encoding`.
+        n_basis: Hat functions per bounded component of an observation, see
+            :class:`~mbrl_split.agents.encoding.Encoding`.
         normalize_reward: Divide rewards by the running deviation of the discounted return.
     """
 

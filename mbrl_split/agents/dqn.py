@@ -53,7 +53,8 @@ class DQNConfig:
         net_arch: Units of the hidden layers.
         activation: ``"relu"`` or ``"tanh"``.
         normalize_observations: Standardise observations by running statistics; stored raw, scaled when sampled.
-        n_basis: Hat functions per bounded component of an observation, see :class:`~mbrl_split.agents.encoding.Encoding`.
+        n_basis: Hat functions per bounded component of an observation, see
+            :class:`~mbrl_split.agents.encoding.Encoding`.
     """
 
     learning_rate: float | Schedule = 1e-3

@@ -18,9 +18,9 @@ class Encoding:
     """Rows of raw observations (n, d) to what the network is given, (n, size).
 
     A network that reads a place from one number learns slowly to treat neighbouring places differently: which of thirty
-    levels is the present one, say, when the best action is to stay. With ``n_basis`` = k every component is followed by k
-    hat functions of it, on k equal knots from its lower to its upper bound: 1 at the knot, 0 at the neighbours, linear
-    between. They sum to one, so a linear layer on them is any piecewise linear function of the component.
+    levels is the present one, say, when the best action is to stay. With ``n_basis`` = k every component is followed by
+    k hat functions of it, on k equal knots from its lower to its upper bound: 1 at the knot, 0 at the neighbours,
+    linear between. They sum to one, so a linear layer on them is any piecewise linear function of the component.
 
     Args:
         space: A Box (every component bounded, where there are hats) or a Discrete space.

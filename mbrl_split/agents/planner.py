@@ -26,8 +26,8 @@ class TabularModel:
         gamma: Discount per step, 0 … 1.
 
     Raises:
-        InvalidInputError: Shapes disagree, a probability is negative, a row sums to more than one, a state without an allowed
-            action, or numbers that are not finite.
+        InvalidInputError: Shapes disagree, a probability is negative, a row sums to more than one, a state without an
+            allowed action, or numbers that are not finite.
 
     Example:
         >>> import numpy as np
@@ -165,7 +165,8 @@ class Planner:
             max_sweeps: When to give up.
 
         Raises:
-            InvalidInputError: The policy takes an action that is not allowed, γ = 1 without a horizon, or no convergence.
+            InvalidInputError: The policy takes an action that is not allowed, γ = 1 without a horizon, or no
+                convergence.
         """
         if horizon is not None:
             values = np.zeros(len(self.model.R))

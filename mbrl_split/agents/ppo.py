@@ -42,7 +42,8 @@ class PPOConfig:
         net_arch: Units of the hidden layers of actor and critic, which are separate.
         activation: ``"tanh"`` or ``"relu"``.
         normalize_observations: Standardise observations by running statistics.
-        n_basis: Hat functions per bounded component of an observation, see :class:`~mbrl_split.agents.encoding.Encoding`.
+        n_basis: Hat functions per bounded component of an observation, see
+            :class:`~mbrl_split.agents.encoding.Encoding`.
         normalize_reward: Divide rewards by the running deviation of the discounted return.
     """
 
@@ -95,7 +96,8 @@ class PPO(OnPolicy):
         >>> import gymnasium as gym
         >>> from mbrl_split.agents import PPO
         >>> env = gym.make_vec("CartPole-v1", num_envs=8)
-        >>> agent = PPO(env.single_observation_space, env.single_action_space, seed=0, **PPO.zoo_settings("CartPole-v1"))
+        >>> settings = PPO.zoo_settings("CartPole-v1")
+        >>> agent = PPO(env.single_observation_space, env.single_action_space, seed=0, **settings)
         >>> history = agent.learn(env, 1024)
     """
 

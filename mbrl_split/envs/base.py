@@ -32,8 +32,8 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
 
     A step of a sub-environment in state s under action a:
 
-    1. the query ``features(s, a)`` is sent to :attr:`source` with one seed per row, and the answer is the measurement D;
-    2. the reward is ``compose(D, s, a)``: a function of state, action and the measurement's randomness alone;
+    1. the query ``features(s, a)`` is sent to :attr:`source` with one seed per row; the answer is the measurement y;
+    2. the reward is ``compose(y, s, a)``: a function of state, action and the measurement's randomness alone;
     3. the next state is ``transition(s, a, draws)``; after ``episode_steps`` steps the episode is truncated
        (nothing ever terminates) and the sub-environment starts its next episode in the same step (SAME_STEP).
 
@@ -46,16 +46,16 @@ class CostlyEnv(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]], ABC)
     **Randomness.** ``reset(seed=…)`` takes Gymnasium's forms: an integer s seeds sub-environment i with s + i, a list
     gives each its own seed, None (or None in the list) starts the next episode of the stream at hand. Each seed is a
     ``SeedSequence`` that spawns one key per consumer (context, transition, measurement), and every number is a
-    function of (key, episode, step): see :class:`~mbrl_split.envs.random_stream.RandomStream`. So sub-environment i behaves, bit for
-    bit, as a batch of one reset with its seed. Replications that must be independent take seeds that are further
-    apart than ``num_envs``: draw them from a ``SeedSequence``, do not count 0, 1, 2.
+    function of (key, episode, step): see :class:`~mbrl_split.envs.random_stream.RandomStream`. So sub-environment i
+    behaves, bit for bit, as a batch of one reset with its seed. Replications that must be independent take seeds that
+    are further apart than ``num_envs``: draw them from a ``SeedSequence``, do not count 0, 1, 2.
 
-    **Info** of a step holds, for every sub-environment and about the transition just made: ``measurement`` (n,), ``query``
-    (n, d) and ``query_seed`` (n,), which were sent to the source, and the arrays of :meth:`terms`; each with its mask
-    ``_name``. Beside them, as in the info of ``reset``, stand the arrays of :meth:`outlook`, about the decision that
-    comes next. Where episodes ended, ``final_obs`` / ``_final_obs`` hold the last observations (an object array, as
-    Gymnasium has it) and ``final_info`` / ``_final_info`` the same arrays with ``episode_return`` and
-    ``episode_length``.
+    **Info** of a step holds, for every sub-environment and about the transition just made: ``measurement`` (n,), the
+    answer of the source; ``query`` (n, d) and ``query_seed`` (n,), which were sent to it; and the arrays of
+    :meth:`terms`; each with its mask ``_name``. Beside them, as in the info of ``reset``, stand the arrays of
+    :meth:`outlook`, about the decision that comes next. Where episodes ended, ``final_obs`` / ``_final_obs`` hold the
+    last observations (an object array, as Gymnasium has it) and ``final_info`` / ``_final_info`` the same arrays with
+    ``episode_return`` and ``episode_length``.
 
     Args:
         source: Who answers the costly number; may be exchanged by :meth:`set_source`.

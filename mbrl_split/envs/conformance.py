@@ -133,8 +133,8 @@ def _check_questions(env: CostlyEnv, seed: int) -> None:
         again = np.asarray(run.compose(info["measurement"], state, action))
         _say(
             again.shape == (_N,) and np.array_equal(again, reward),
-            f"compose(measured, state, action) gives {again!r}, the step gave {reward!r}: the reward must be a function "
-            "of these alone, one per sub-environment",
+            f"compose(measured, state, action) gives {again!r}, the step gave {reward!r}: the reward must be a "
+            "function of these alone, one per sub-environment",
         )
         query = np.asarray(run.features(state, action))
         _say(

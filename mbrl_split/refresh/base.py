@@ -34,8 +34,9 @@ class RefreshState:
         epistemic: Mean epistemic std at recently visited queries, in the target's unit; nan if unknown.
         residuals: Truth minus prediction of the audits since the last refresh, in units of the predicted std.
         steps_since_audit: Environment steps since truth was last paid for to audit or to learn.
-        value_of_information: Reward per step that an exact surrogate would win over this one, as this one believes (the expected value
-            of perfect information at fresh contexts); nan if unknown. Only for schedules that look at it.
+        value_of_information: Reward per step that an exact surrogate would win over this one, as this one believes
+            (the expected value of perfect information at fresh contexts); nan if unknown. Only for schedules that look
+            at it.
 
     Example:
         >>> from mbrl_split.refresh import RefreshState
@@ -85,7 +86,8 @@ class RefreshSchedule(ABC):
     """
 
     looks_at: ClassVar[frozenset[str]] = frozenset()
-    """Fields of the state that cost something to compute (``"epistemic"``, ``"value_of_information"``) and that this schedule reads."""
+    """Fields of the state that cost something to compute and that this schedule reads: ``"epistemic"``,
+    ``"value_of_information"``."""
 
     @abstractmethod
     def decide(self, state: RefreshState) -> RefreshDecision:

@@ -23,13 +23,14 @@ class UCB(Acquisition):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split.layer_split import scenario
+        >>> from mbrl_split.columns import Column
         >>> from mbrl_split.refresh import UCB, RewardFunction, design_pool
         >>> from mbrl_split.surrogates import GPSurrogate
-        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
-        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> columns = (Column("level", "1", 1, 11, "ordinal"), Column("load", "kW", 0.05, 1.0, "log"))
+        >>> rng = np.random.default_rng(0)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every level
         >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
-        >>> reward_function = RewardFunction(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> reward_function = RewardFunction(columns, reward=lambda wear, X: -3 * wear + 1 - X[:, 0] / 12)
         >>> UCB().bind(reward_function).select(pool, surrogate, 4, rng).shape
         (4,)
     """
@@ -56,13 +57,14 @@ class Thompson(Acquisition):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split.layer_split import scenario
+        >>> from mbrl_split.columns import Column
         >>> from mbrl_split.refresh import RewardFunction, Thompson, design_pool
         >>> from mbrl_split.surrogates import GPSurrogate
-        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
-        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> columns = (Column("level", "1", 1, 11, "ordinal"), Column("load", "kW", 0.05, 1.0, "log"))
+        >>> rng = np.random.default_rng(0)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every level
         >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
-        >>> reward_function = RewardFunction(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> reward_function = RewardFunction(columns, reward=lambda wear, X: -3 * wear + 1 - X[:, 0] / 12)
         >>> Thompson().bind(reward_function).select(pool, surrogate, 4, rng).shape
         (4,)
     """
@@ -87,13 +89,14 @@ class Disagreement(ScoredAcquisition):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split.layer_split import scenario
+        >>> from mbrl_split.columns import Column
         >>> from mbrl_split.refresh import Disagreement, RewardFunction, design_pool
         >>> from mbrl_split.surrogates import GPSurrogate
-        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
-        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> columns = (Column("level", "1", 1, 11, "ordinal"), Column("load", "kW", 0.05, 1.0, "log"))
+        >>> rng = np.random.default_rng(0)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every level
         >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
-        >>> reward_function = RewardFunction(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> reward_function = RewardFunction(columns, reward=lambda wear, X: -3 * wear + 1 - X[:, 0] / 12)
         >>> Disagreement().bind(reward_function).select(pool, surrogate, 4, rng).shape
         (4,)
     """
@@ -125,13 +128,14 @@ class TopTwo(Acquisition):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split.layer_split import scenario
+        >>> from mbrl_split.columns import Column
         >>> from mbrl_split.refresh import RewardFunction, TopTwo, design_pool
         >>> from mbrl_split.surrogates import GPSurrogate
-        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
-        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> columns = (Column("level", "1", 1, 11, "ordinal"), Column("load", "kW", 0.05, 1.0, "log"))
+        >>> rng = np.random.default_rng(0)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every level
         >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
-        >>> reward_function = RewardFunction(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> reward_function = RewardFunction(columns, reward=lambda wear, X: -3 * wear + 1 - X[:, 0] / 12)
         >>> TopTwo().bind(reward_function).select(pool, surrogate, 4, rng).shape
         (4,)
     """

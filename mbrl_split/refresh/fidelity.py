@@ -25,8 +25,8 @@ class Fidelity:
     """The size of a measurement, and whether it comes in parts.
 
     Charged is what is measured, in proportion to the declared size. With more than one part a measurement is
-    sequential: every part is a measurement of the row with a seed of its own, the surrogate learns it, and the row gets no further part once the best action of its context is
-    known with ``confidence``. Plain data, as schedules are.
+    sequential: every part is a measurement of the row with a seed of its own, the surrogate learns it, and the row
+    gets no further part once the best action of its context is known with ``confidence``. Plain data, as schedules are.
 
     Attributes:
         size: Size of one part, in the oracle's unit; None is its declared size.

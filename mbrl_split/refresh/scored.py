@@ -39,11 +39,12 @@ class MaxEpistemic(ScoredAcquisition):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split.layer_split import scenario
-        >>> from mbrl_split.refresh import design_pool, MaxEpistemic
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.refresh import MaxEpistemic, design_pool
         >>> from mbrl_split.surrogates import GPSurrogate
-        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
-        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> columns = (Column("level", "1", 1, 11, "ordinal"), Column("load", "kW", 0.05, 1.0, "log"))
+        >>> rng = np.random.default_rng(0)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every level
         >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
         >>> MaxEpistemic().select(pool, surrogate, 4, rng).shape
         (4,)
@@ -68,7 +69,9 @@ class _Wrapper(ScoredAcquisition):
     def __post_init__(self) -> None:
         made = {self.inner: {}} if isinstance(self.inner, str) else self.inner
         if isinstance(made, dict):
-            (name, settings), *_ = made.items()
+            if len(made) != 1:
+                raise InvalidInputError(f"{type(self).__name__}: inner names one acquisition, not {len(made)}")
+            [(name, settings)] = made.items()
             made = ACQUISITIONS[name](**settings)
         if not isinstance(made, ScoredAcquisition):
             raise InvalidInputError(f"{type(made).__name__} gives rows no score, which {type(self).__name__} needs")
@@ -89,17 +92,18 @@ class _Wrapper(ScoredAcquisition):
 
 @dataclass(frozen=True)
 class CostAware(_Wrapper):
-    """Another acquisition's score per unit of cost: deep splits are cheaper to measure, fewer layers are replayed.
+    """Another acquisition's score per unit of what measuring the row costs.
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split.layer_split import scenario
+        >>> from mbrl_split.columns import Column
         >>> from mbrl_split.refresh import CostAware, MaxEpistemic, RewardFunction, design_pool
         >>> from mbrl_split.surrogates import GPSurrogate
-        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
-        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> columns = (Column("level", "1", 1, 11, "ordinal"), Column("load", "kW", 0.05, 1.0, "log"))
+        >>> rng = np.random.default_rng(0)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every level
         >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
-        >>> reward_function = RewardFunction(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> reward_function = RewardFunction(columns, reward=lambda wear, X: -3 * wear + 1 - X[:, 0] / 12)
         >>> CostAware(MaxEpistemic()).bind(reward_function).select(pool, surrogate, 4, rng).shape
         (4,)
     """
@@ -123,13 +127,14 @@ class Diverse(_Wrapper):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split.layer_split import scenario
+        >>> from mbrl_split.columns import Column
         >>> from mbrl_split.refresh import Diverse, MaxEpistemic, RewardFunction, design_pool
         >>> from mbrl_split.surrogates import GPSurrogate
-        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
-        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> columns = (Column("level", "1", 1, 11, "ordinal"), Column("load", "kW", 0.05, 1.0, "log"))
+        >>> rng = np.random.default_rng(0)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every level
         >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
-        >>> reward_function = RewardFunction(columns, reward=lambda damage, X: -3 * damage + 1 - X[:, 0] / 12)
+        >>> reward_function = RewardFunction(columns, reward=lambda wear, X: -3 * wear + 1 - X[:, 0] / 12)
         >>> Diverse(MaxEpistemic()).bind(reward_function).select(pool, surrogate, 4, rng).shape
         (4,)
     """

@@ -99,7 +99,7 @@ class ErrorTriggered(RefreshSchedule):
 class ValueOfInformation(RefreshSchedule):
     """Pay while what truth could win over the steps left exceeds its price (arXiv:2011.06709).
 
-    The win is bounded by the value of perfect information: gain per step × steps left.
+    The win is bounded by the value of perfect information: its reward per step × steps left.
 
     Attributes:
         price: Reward that one true evaluation is worth.

@@ -17,11 +17,12 @@ class RandomAcquisition(Acquisition):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split.layer_split import scenario
+        >>> from mbrl_split.columns import Column
         >>> from mbrl_split.refresh import RandomAcquisition, design_pool
         >>> from mbrl_split.surrogates import GPSurrogate
-        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
-        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> columns = (Column("level", "1", 1, 11, "ordinal"), Column("load", "kW", 0.05, 1.0, "log"))
+        >>> rng = np.random.default_rng(0)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every level
         >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
         >>> RandomAcquisition().select(pool, surrogate, 4, rng).shape
         (4,)
@@ -41,11 +42,12 @@ class OnPolicyAcquisition(RandomAcquisition):
 
     Example:
         >>> import numpy as np
-        >>> from mbrl_split.layer_split import scenario
+        >>> from mbrl_split.columns import Column
         >>> from mbrl_split.refresh import OnPolicyAcquisition, design_pool
         >>> from mbrl_split.surrogates import GPSurrogate
-        >>> rng, columns = np.random.default_rng(0), scenario("equalised").columns(n_layers=12)
-        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every split
+        >>> columns = (Column("level", "1", 1, 11, "ordinal"), Column("load", "kW", 0.05, 1.0, "log"))
+        >>> rng = np.random.default_rng(0)
+        >>> pool = design_pool(columns, 20, rng)  # twenty contexts, every level
         >>> surrogate = GPSurrogate().fit(pool[::9], pool[::9, 1] / pool[::9, 0], columns=columns)
         >>> OnPolicyAcquisition().select(pool, surrogate, 4, rng).shape
         (4,)

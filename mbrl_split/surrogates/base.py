@@ -60,7 +60,7 @@ class Surrogate(ABC):
             y: Targets, (n,).
             std_error: Known standard error of each target, (n,); nan where unknown. Precise rows count for more; the
                 aleatoric part still describes one fresh target of the kind that ``y`` holds.
-            groups: Integer label per row; rows of one group (windows of one evaluation) share noise and are held out
+            groups: Integer label per row; rows of one group (parts of one measurement) share noise and are held out
                 together. Labels keep their meaning in :meth:`update`; without labels each row is its own group.
             columns: What the columns of ``X`` mean.
 

@@ -131,7 +131,7 @@ class TabulatedSurrogate(Surrogate):
         >>> import numpy as np
         >>> from mbrl_split.columns import Column
         >>> from mbrl_split.surrogates import MLPSurrogate, TabulatedSurrogate
-        >>> columns = (Column("split", "layers", 1, 11, "ordinal"), Column("noise", "RMS", 0.03, 3.0, "log"))
+        >>> columns = (Column("level", "1", 1, 11, "ordinal"), Column("load", "kW", 0.03, 3.0, "log"))
         >>> rng = np.random.default_rng(0)
         >>> X = np.column_stack([c.sample(60, rng) for c in columns])
         >>> fast = TabulatedSurrogate(MLPSurrogate(steps=50), 17).fit(X, X[:, 1] / X[:, 0], columns=columns)

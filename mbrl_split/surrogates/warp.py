@@ -1,6 +1,6 @@
-"""A target scale on which damage is easy to learn, and the way back without bias.
+"""A target scale on which a heavy-tailed cost is easy to learn, and the way back without bias.
 
-Damage is heavy-tailed and its noise grows with its mean. On the scale z = asinh(y/s) such noise is nearly even: for
+The noise of such a cost grows with its mean. On the scale z = asinh(y/s) such noise is nearly even: for
 noise of standard deviation a + b·y the variance-stabilising map is log(y + a/b), and asinh is its version that also
 takes the small negative values that noise produces. The price is the way back: the mean of the target is not the
 target of the mean. It is integrated here numerically over posterior and noise, never read off the median.

@@ -54,8 +54,8 @@ class OutOfFold:
 def shrink_variances(known: Array, c: Array, z: Array) -> Array:
     """Known noise variances (n,), halfway (geometrically) to their own trend over coordinates and targets.
 
-    A standard error is itself estimated, often from eight skewed windows, and comes out small where the mean does:
-    taken at its word it would pull every fit towards the low targets. A row whose error is unknown (nan: one window
+    A standard error is itself estimated, often from a few skewed parts, and comes out small where the mean does:
+    taken at its word it would pull every fit towards the low targets. A row whose error is unknown (nan: one part
     says nothing of its own) is given the trend, lest it pass for exact; zeros where no row knows better.
     """
     on, unknown = known > 0, np.isnan(known)

@@ -71,9 +71,10 @@ def restore_env(agent: Agent, env: Any) -> None:
 def learn_segment(
     agent: Agent | Follower, env: Any, step: int, border: int, total: int, logger: Logger, source: str
 ) -> int:
-    """Learn (or, as a follower, walk) from ``step`` to the first update at or past ``border``, at most to ``total``; returns the step reached.
+    """Learn (or, as a follower, walk) from ``step`` to the first update at or past ``border``, at most to ``total``.
 
-    The agent is always asked for all that remains, and stopped: so its own schedules see the whole run.
+    Returns the step reached. The agent is always asked for all that remains, and stopped: so its own schedules see the
+    whole run.
     """
     first = step - getattr(agent, "num_steps", step)  # an agent may come with steps of its own
     reached = total

@@ -77,30 +77,33 @@ class ModelBasedTrainer:
         segment_steps: Steps between two questions to the schedule; default a fiftieth of all. An agent stops at the
             first update past this, so its rollout is the least segment.
         memory: The surrogate learns from the latest so many rows alone, anew at every refresh; None: from all.
-        on_step: Told the step before each segment and before truth is paid for: a simulated world that drifts may change.
+        on_step: Told the step before each segment and before truth is paid for: a simulated world that drifts may
+            change.
         pool_contexts: Fresh contexts in the acquisition's pool.
         visited: Queries remembered as recently visited.
-        reward_function: How the number becomes a reward, for acquisitions and schedules that look at rewards; taken from the
-            environment where that has a ``reward_function()``.
+        reward_function: How the number becomes a reward, for acquisitions and schedules that look at rewards; taken
+            from the environment where that has a ``reward_function()``.
         logger: Where to tell what happens, for instance ``RunLogger(folder)``.
         checkpoint_dir: Where the newest checkpoint lives; None keeps none.
         show_progress: A bar on a terminal, plain lines elsewhere.
 
     Raises:
-        InvalidInputError: A size is not positive, the environment has no costly source, or an reward_function is needed and unknown.
+        InvalidInputError: A size is not positive, the environment has no costly source, or the reward is needed and
+            unknown.
 
     Example:
-        >>> from mbrl_split.layer_split import scenario
+        >>> import gymnasium as gym, numpy as np
         >>> from mbrl_split.agents import PPO
-        >>> from mbrl_split.layer_split import LLMSplitVector
-        >>> from mbrl_split.envs import OracleSource
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.envs import CostlyReward, OracleSource
         >>> from mbrl_split.oracles import FunctionOracle, Ledger
         >>> from mbrl_split.refresh import FixedInterval, RandomAcquisition
         >>> from mbrl_split.surrogates import MLPSurrogate, TabulatedSurrogate
         >>> from mbrl_split.training import ModelBasedTrainer
-        >>> damage = FunctionOracle(lambda X: X[:, 1] / X[:, 0], scenario("equalised").columns(n_layers=12))
-        >>> ledger = Ledger(damage, budget=40)
-        >>> env = LLMSplitVector(num_envs=8, source=OracleSource(ledger))
+        >>> height = FunctionOracle(lambda X: np.sin(3 * X[:, 0]), [Column("position", "1", -1.5, 1.5)])
+        >>> ledger = Ledger(height, budget=40)
+        >>> cars = gym.make_vec("MountainCar-v0", num_envs=8)
+        >>> env = CostlyReward(cars, OracleSource(ledger), features=lambda obs, action: obs[:, :1])
         >>> agent = PPO(env.single_observation_space, env.single_action_space, n_steps=16, seed=0)
         >>> surrogate = TabulatedSurrogate(MLPSurrogate(steps=100), 9)
         >>> trainer = ModelBasedTrainer(

@@ -33,15 +33,16 @@ class TruthTrainer:
         show_progress: A bar on a terminal, plain lines elsewhere.
 
     Example:
-        >>> from mbrl_split.layer_split import scenario
+        >>> import gymnasium as gym, numpy as np
         >>> from mbrl_split.agents import PPO
-        >>> from mbrl_split.layer_split import LLMSplitVector
-        >>> from mbrl_split.envs import OracleSource
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.envs import CostlyReward, OracleSource
         >>> from mbrl_split.oracles import FunctionOracle, Ledger
         >>> from mbrl_split.training import TruthTrainer
-        >>> damage = FunctionOracle(lambda X: X[:, 1] / X[:, 0], scenario("equalised").columns(n_layers=12))
-        >>> ledger = Ledger(damage, budget=256)
-        >>> env = LLMSplitVector(num_envs=8, source=OracleSource(ledger))
+        >>> height = FunctionOracle(lambda X: np.sin(3 * X[:, 0]), [Column("position", "1", -1.5, 1.5)])
+        >>> ledger = Ledger(height, budget=256)
+        >>> cars = gym.make_vec("MountainCar-v0", num_envs=8)
+        >>> env = CostlyReward(cars, OracleSource(ledger), features=lambda obs, action: obs[:, :1])
         >>> agent = PPO(env.single_observation_space, env.single_action_space, n_steps=16, seed=0)
         >>> agent = TruthTrainer(env, agent, ledger, total_steps=1000).run()
         >>> ledger.spent

@@ -19,7 +19,7 @@ def test_hats_are_a_partition_of_unity_that_interpolates() -> None:
     assert seen.dtype == np.float32
     assert np.array_equal(seen[:, :2], x)
     np.testing.assert_allclose(seen[:, 2:7].sum(axis=1), 1, atol=1e-6)
-    # A piecewise linear function is a weighted sum of the hats: its values at the knots are the weights.
+    # A piecewise linear function is a weighted sum of the n_basis: its values at the knots are the weights.
     knots = np.linspace(0, 10, 5)
     weights = np.array([3.0, -1.0, 4.0, 1.0, -5.0])
     np.testing.assert_allclose(seen[:, 7:] @ weights, np.interp(x[:, 1], knots, weights), atol=1e-4)

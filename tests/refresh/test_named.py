@@ -18,3 +18,5 @@ def test_an_acquisition_without_a_score_cannot_be_wrapped() -> None:
         ACQUISITIONS["diverse"](inner="thompson")
     with pytest.raises(InvalidInputError, match="did you mean 'epistemic'"):
         ACQUISITIONS["cost-aware"](inner="epistemics")
+    with pytest.raises(InvalidInputError, match="inner names one acquisition, not 2"):
+        CostAware(inner={"epistemic": {}, "disagreement": {}})

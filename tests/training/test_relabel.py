@@ -55,7 +55,9 @@ def test_replayed_rewards_follow_the_refit():
         4096, np.random.default_rng(0), gamma=agent.config.gamma, version=version, relabel=agent.relabel
     )
     split, context, _ = rules.unobserve(DECISION, 12, drawn.obs, drawn.next_obs)
-    composed = rules.compose_reward(surrogate.predict(rules.build_inputs(split, context)).mean, split, 12, DECISION.reward)
+    composed = rules.compose_reward(
+        surrogate.predict(rules.build_inputs(split, context)).mean, split, 12, DECISION.reward
+    )
     np.testing.assert_allclose(drawn.reward, composed, atol=1e-9)
     filled = np.s_[:, : n // 8]
     assert (replay.fields["version"][filled] == version).mean() > 0.99
