@@ -1,4 +1,4 @@
-"""The planner on a surrogate: as good as the exact plan when the surrogate is the truth, given or watched context_process."""
+"""The planner on a surrogate: as good as the exact plan where the surrogate is the truth, its process given or watched."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import pytest
 
 from mbrl_split.bench.base import Task
 from mbrl_split.bench.methods import AgentMethod
-from mbrl_split.errors import InvalidInputError
-from mbrl_split.layer_split import SessionJudge, scenario
+from mbrl_split.errors import InvalidInputError, UnsupportedError
+from mbrl_split.layer_split import LayerSplit, SessionJudge, scenario
 from mbrl_split.layer_split.policies.planning import watched
 from mbrl_split.oracles import FunctionOracle, Ledger
 
-DRIVE = scenario("drive", context_process={"correlation": 0.9, "battery_joules": None})
+PROCESS = {"correlation": 0.9, "battery_joules": None}
+DRIVE = scenario("drive", context_process=PROCESS)
 L = 8
 
 
@@ -25,8 +26,18 @@ def problem():
     return SessionJudge.of_function(DRIVE, L, damage, n_contexts=200, bins=15)
 
 
-def task(folder, s=DRIVE, budget=40.0):
-    return Task(s, L, Ledger(FunctionOracle(damage, s.columns(L)), budget=budget), 3, 600, folder)
+class MadeUp(LayerSplit):
+    """A scenario on a model of L layers whose damage is a known function."""
+
+    n_layers = L
+
+    def oracle(self):
+        return FunctionOracle(damage, self.columns)
+
+
+def task(folder, name="drive", budget=40.0):
+    made = MadeUp(name, "nobody", overrides={"context_process": PROCESS} if name == "drive" else {})
+    return Task(made, Ledger(made.oracle(), budget=budget), 3, 600, folder)
 
 
 @pytest.mark.parametrize("context_process", ["given", "estimated"])
@@ -51,10 +62,17 @@ def test_planner_on_a_gp_is_near_the_optimum_where_argmax_is_not(problem, tmp_pa
 
 def test_watching_costs_no_truth_and_finds_the_memory(tmp_path):
     t = task(tmp_path)
-    found = watched(t, 256)
+    found = watched(t.problem.scenario, L, 256, seed=3)
     assert found["correlation"] == pytest.approx(0.9, abs=0.03)
     np.testing.assert_allclose(found["loads"], [[0.8, 0.2], [0.2, 0.8]], atol=0.04)
+    other = watched(t.problem.scenario, L, 256, seed=4)
+    assert other["correlation"] != found["correlation"], "which sessions are watched follows from the seed"
+    planner = t.problem.planner(seed=3, context_process="estimated", sessions=256)
+    assert planner.known["correlation"] == found["correlation"]
     assert t.ledger.spent == 0
+    assert t.problem.planner(context_process="given").known == {}
+    with pytest.raises(InvalidInputError, match="context_process is 'given' or 'estimated', not 'guessed'"):
+        t.problem.planner(context_process="guessed")
 
 
 def test_an_agent_is_judged_on_observations(problem, tmp_path):
@@ -64,8 +82,8 @@ def test_an_agent_is_judged_on_observations(problem, tmp_path):
 
 
 def test_there_is_nothing_to_plan_in_a_plain_scenario(tmp_path):
-    with pytest.raises(InvalidInputError, match="no context_process"):
-        next(AgentMethod("planner", "gp").learn(task(tmp_path, scenario("equalised"))))
+    with pytest.raises(UnsupportedError, match="'equalised' has no context process to plan for; 'argmax'"):
+        next(AgentMethod("planner", "gp").learn(task(tmp_path, "equalised")))
 
 
 def test_a_schedule_decides_when_a_planner_pays(problem, tmp_path):
@@ -89,9 +107,8 @@ def test_a_schedule_decides_when_a_planner_pays(problem, tmp_path):
 
 
 def test_argmax_follows_a_schedule_where_there_is_nothing_to_plan(tmp_path):
-    plain = scenario("equalised")
     settings = {"schedule": {"every": 200, "n": 10}, "trainer": {"initial_design": 20, "num_envs": 4}}
-    t = task(tmp_path, plain)
+    t = task(tmp_path, "equalised")
     *_, last = AgentMethod("argmax", "gp", "fixed", "random", settings).learn(t)
     assert t.ledger.spent == 40
     quiet, loud = last.policy(np.array([[0.05, 2.0], [1.0, 2.0]]), np.array([4, 4]), 0)

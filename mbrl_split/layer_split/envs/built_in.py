@@ -10,7 +10,6 @@ from mbrl_split.envs.source import OracleSource
 from mbrl_split.errors import InvalidInputError, UnsupportedError
 from mbrl_split.interaction import Source
 from mbrl_split.layer_split.scenarios import Scenario
-from mbrl_split.layer_split.tables.source import TableSource
 from mbrl_split.registry import ORACLES, unknown
 
 DEFAULT_MODEL = "tiny-llama"
@@ -20,8 +19,8 @@ def resolve_source(source: str | Source | None, model: str | None, scenario: Sce
     """The source an environment was asked for.
 
     Raises:
-        InvalidInputError: An unknown word, an object that is no source, no such table or model, or a model whose number of
-            layers is not the source's.
+        InvalidInputError: An unknown word, an object that is no source, no such table or model, or a model whose number
+            of layers is not the source's.
     """
     if not (source is None or isinstance(source, str)):
         columns = getattr(source, "columns", None)
@@ -43,6 +42,7 @@ def resolve_source(source: str | Source | None, model: str | None, scenario: Sce
 
 def _built_in(word: str | None, model: str, scenario: Scenario) -> Source:
     # Imported here: an environment that is handed its source loads neither torch nor a model.
+    from mbrl_split.layer_split.tables.source import TableSource
     from mbrl_split.layer_split.tables.table import TableOracle
     from mbrl_split.oracles import Ledger
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -15,10 +15,11 @@ from mbrl_split.errors import UnsupportedError
 from mbrl_split.interaction import Source, ask
 from mbrl_split.layer_split.envs import rules
 from mbrl_split.layer_split.envs.built_in import resolve_source
-from mbrl_split.layer_split.reward import split_reward
 from mbrl_split.layer_split.scenarios import Scenario
 from mbrl_split.layer_split.scenarios import scenario as named_scenario
-from mbrl_split.refresh import RewardFunction
+
+if TYPE_CHECKING:
+    from mbrl_split.refresh import RewardFunction
 
 
 class SplitVector(CostlyEnv):
@@ -58,8 +59,8 @@ class SplitVector(CostlyEnv):
     A scenario with a context process is a :class:`~mbrl_split.layer_split.envs.session.SessionVector`, which says what
     differs there; :func:`~mbrl_split.layer_split.LLMSplitVector` makes the one that fits.
 
-    ``info`` adds ``damage`` (D), ``split`` (p after the move), ``quality`` and ``load`` (the two terms of the reward). D_ref cancels
-    the text's own difficulty: every damage is relative to the clean loss of its own windows.
+    ``info`` adds ``damage`` (D), ``split`` (p after the move), ``quality`` and ``load`` (the two terms of the reward).
+    D_ref cancels the text's own difficulty: every damage is relative to the clean loss of its own windows.
 
     Args:
         num_envs: Sub-environments.
@@ -114,6 +115,8 @@ class SplitVector(CostlyEnv):
 
     def reward_function(self) -> RewardFunction:
         """How a damage becomes a reward, for acquisitions and schedules that look at rewards."""
+        from mbrl_split.layer_split.reward import split_reward  # it loads surrogates, and with them torch
+
         return split_reward(self.scenario, self.n_layers)
 
     def context(self, state: State, split: ArrayLike | None = None) -> Array:

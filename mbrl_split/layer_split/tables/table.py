@@ -168,7 +168,7 @@ class TableOracle(Oracle):
     def price(self, X: ArrayLike, *, seeds: ArrayLike, size: int | None = None) -> Price:
         plain = super().price(X, seeds=seeds, size=size)
         self._rows(X)
-        windows = self.table.windows[self._draws(np.asarray(seeds), self._count(plain), self.draws).windows]
+        windows = self.table.windows[self._draws(np.asarray(seeds), self._count(plain.size), self.draws).windows]
         return replace(plain, references=tuple(windows), reference_size=self.scenario.window)
 
     def key(self, row: ArrayLike, *, seed: int, size: int) -> str:
@@ -179,7 +179,7 @@ class TableOracle(Oracle):
         x, place = self._rows(X)
         n, s = len(x), check_seeds(seeds, len(x))
         plain = super().price(x, seeds=s, size=size)
-        count, n_draws = self._count(plain), self.draws
+        count, n_draws = self._count(plain.size), self.draws
         found = self._draws(s, count, n_draws)
         gains, damage = self._replay(x, place, found)
         records = np.zeros((n, n_draws, count), WINDOW_DTYPE)
@@ -206,10 +206,11 @@ class TableOracle(Oracle):
         """``measure(X, seeds=seeds).mean`` without its records: what training on a table asks for, (n,), nats/token."""
         x, place = self._rows(X)
         s = check_seeds(seeds, len(x))
-        found = self._draws(s, self.scenario.windows, 1)
+        found = self._draws(s, self._count(self.evaluation_size), self.draws)
         _, damage = self._replay(x, place, found)
         clean = self.table.clean_nll[found.windows][:, None]
-        return np.asarray((np.minimum(clean + damage, self.table.about["cap"]) - clean)[:, 0].mean(axis=1))
+        by_window = (np.minimum(clean + damage, self.table.about["cap"]) - clean).mean(axis=1)
+        return np.asarray(by_window.mean(axis=1))
 
     def expected(self, X: ArrayLike, part: Share | None = None, *, exact: bool = False) -> tuple[Floats, Floats]:
         """The expected damage of each row, over text and channel, and its standard error between windows.
@@ -328,14 +329,14 @@ class TableOracle(Oracle):
                     f"with probability {beyond:.2g}"
                 )
 
-    def _count(self, plain: Price) -> int:
+    def _count(self, size: int) -> int:
         """Windows of one row and draw."""
         window, n = self.scenario.window, len(self.table.windows)
-        count, rest = divmod(plain.size, window * self.draws)
+        count, rest = divmod(size, window * self.draws)
         if rest or count > n:
             raise InvalidInputError(
                 f"size is a multiple of the window's tokens times the draws, {window * self.draws}, and at most "
-                f"{window * self.draws * n} ({self.name} holds {n} windows), not {plain.size}"
+                f"{window * self.draws * n} ({self.name} holds {n} windows), not {size}"
             )
         return count
 

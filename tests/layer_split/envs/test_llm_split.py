@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from mbrl_split import InvalidInputError
 from mbrl_split.columns import Column
 from mbrl_split.envs import OracleSource
-from mbrl_split.layer_split import LLMSplit, LLMSplitVector, compose_reward, observe, scenario
+from mbrl_split.layer_split import LLMSplit, LLMSplitVector, SplitVector, compose_reward, observe, scenario
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 ID = "mbrl_split/LLMSplit-v0"
@@ -34,7 +34,7 @@ def test_make_and_make_vec(closed_form):
     assert one.unwrapped.n_layers == 12
     assert one.action_space == gymnasium.spaces.Discrete(11)
     many = gymnasium.make_vec(ID, num_envs=7, scenario="paper-a", source=closed_form("paper-a"), episode_steps=3)
-    assert isinstance(many, LLMSplitVector)
+    assert type(many) is SplitVector
     assert many.num_envs == 7
     assert many.reset(seed=0)[0].shape == (7, 3)
     assert many.scenario == scenario("paper-a", episode_steps=3)

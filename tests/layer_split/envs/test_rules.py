@@ -5,7 +5,7 @@ import pytest
 
 from mbrl_split import InvalidInputError
 from mbrl_split.columns import Column
-from mbrl_split.layer_split import compose_reward, load_term, next_split, observe, quality_term, scenario
+from mbrl_split.layer_split import build_inputs, compose_reward, load_term, next_split, observe, quality_term, scenario
 from mbrl_split.layer_split.envs.rules import action_space, drifted, from_uniform, observation_space
 from mbrl_split.layer_split.scenarios import RewardSpec
 

@@ -18,6 +18,7 @@ from mbrl_split.layer_split import LLMSplit, LLMSplitVector, scenario
 from mbrl_split.layer_split.context_process import correlation_of
 from mbrl_split.layer_split.costs import Prices
 from mbrl_split.layer_split.envs.session import SessionVector
+from mbrl_split.layer_split.envs.split import SplitVector
 from mbrl_split.layer_split.scenarios import ChannelSpec
 
 PHONE = {"device": "phone", "edge": "l4", "radio": "5g"}
@@ -63,7 +64,7 @@ def test_both_forms_are_made_by_name(closed_form):
     many = gymnasium.make_vec("mbrl_split/LLMSplit-v0", num_envs=3, scenario="drive", source=closed_form("drive"))
     assert isinstance(many, SessionVector)
     assert type(many.resized(5)) is SessionVector
-    assert type(LLMSplitVector(2, source=closed_form())) is LLMSplitVector
+    assert type(LLMSplitVector(2, source=closed_form())) is SplitVector
 
 
 def test_every_turn_by_hand(closed_form):

@@ -12,7 +12,7 @@ from mbrl_split.data import documents
 from mbrl_split.layer_split import scenario
 from mbrl_split.llm import SplitModel
 
-_SCRIPT = Path(__file__).parents[2] / "benchmarks" / "drive_live.py"
+_SCRIPT = Path(__file__).parents[3] / "benchmarks" / "drive_live.py"
 _spec = importlib.util.spec_from_file_location("benchmark_drive_live", _SCRIPT)
 drive_live = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(drive_live)

