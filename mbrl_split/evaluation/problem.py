@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -136,7 +136,7 @@ class Problem(ABC):
         unit: What one unit of truth is.
     """
 
-    reference_names: ClassVar[tuple[str, ...]] = ("random",)
+    reference_names: tuple[str, ...] = ("random",)
     has_consequences: bool = True
     can_plan: bool = False
     action_word: str = "action"

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from mbrl_split.layer_split.fading_surrogate import fading_gp as fading_gp
     from mbrl_split.layer_split.fading_surrogate import fading_mlp as fading_mlp
     from mbrl_split.layer_split.fading_surrogate import window_rows as window_rows
-    from mbrl_split.layer_split.judging.decision import ExpectedDamage as ExpectedDamage
+    from mbrl_split.layer_split.judging.base import ExpectedDamage as ExpectedDamage
+    from mbrl_split.layer_split.judging.base import from_function as from_function
     from mbrl_split.layer_split.judging.decision import SplitJudge as SplitJudge
-    from mbrl_split.layer_split.judging.decision import from_function as from_function
     from mbrl_split.layer_split.judging.policy import SplitPolicy as SplitPolicy
     from mbrl_split.layer_split.judging.policy import agent_policy as agent_policy
     from mbrl_split.layer_split.judging.policy import clip_move as clip_move
@@ -70,7 +70,8 @@ _HOME = {
     "envs.session": "SessionVector",
     "envs.split": "SplitVector",
     "fading_surrogate": "FadingSurrogate fading_gp fading_mlp window_rows",
-    "judging.decision": "ExpectedDamage SplitJudge from_function",
+    "judging.base": "ExpectedDamage from_function",
+    "judging.decision": "SplitJudge",
     "judging.policy": "SplitPolicy agent_policy clip_move policy_splits",
     "judging.session": "SessionJudge",
     "judging.session_model": "SessionModel estimated_correlation estimated_loads",

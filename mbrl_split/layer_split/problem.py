@@ -30,8 +30,6 @@ from mbrl_split.registry import ORACLES, unknown
 
 Array = NDArray[np.float64]
 
-EXACT = ("optimal", "best-fixed", "noise-bins", "myopic", "myopic-with-cost", "random")
-
 
 class LayerSplit(Problem):
     """A scenario on a language model, judged by a part of the measured table that no method learns from.
@@ -57,7 +55,6 @@ class LayerSplit(Problem):
         {'action': 0, 'split': 1}
     """
 
-    reference_names = EXACT
     action_word = "split"
 
     def __init__(
@@ -77,8 +74,13 @@ class LayerSplit(Problem):
         self.name, self.model, self.truth = scenario, model, truth
         self.contexts, self.half, self.overrides = contexts, judge, dict(overrides or {})
         self.scenario = named_scenario(scenario, **self.overrides)
+        self.reference_names = self._kind.names
         self.can_plan = self.scenario.context_process is not None
         self.has_consequences = self.scenario.context_process is not None or self.scenario.actions == "relative"
+
+    @property
+    def _kind(self) -> type[SplitJudge] | type[SessionJudge]:
+        return SplitJudge if self.scenario.context_process is None else SessionJudge
 
     @cached_property
     def n_layers(self) -> int:

@@ -5,58 +5,27 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any, Literal, Protocol, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.evaluation import Estimate, Judge, Judgement, Regret
 from mbrl_split.layer_split.envs.rules import compose_reward, drifted
 from mbrl_split.layer_split.judging import paths
-from mbrl_split.layer_split.judging.about import about
-from mbrl_split.layer_split.judging.policy import SplitPolicy, agent_policy, policy_splits
+from mbrl_split.layer_split.judging.base import PARTS, DamageByWindow, DamageJudge, ExpectedDamage, Part
+from mbrl_split.layer_split.judging.policy import agent_policy, policy_splits
 from mbrl_split.layer_split.scenarios import Scenario
 from mbrl_split.layer_split.tables.table import TableOracle
-from mbrl_split.registry import unknown
 
 Array = NDArray[np.float64]
-Part = Literal["choose", "value"]
-PARTS: tuple[Part, Part] = ("choose", "value")
-
 NOISE_BINS = 8
 """Bins of the per-noise-bin rule."""
 
 _BOOTSTRAP_CONTEXTS, _BOOTSTRAP_REPLICATES = 400, 60
 
 
-class ExpectedDamage(Protocol):
-    """What a judge is built on: the expected damage, known from two disjoint parts of the judge half."""
-
-    def __call__(self, X: Array, *, part: Part) -> tuple[Array, Array]:
-        """(mean, standard error) of the damage at queries (n, d), nats/token; each (n,)."""
-        ...
-
-
-class DamageByWindow(Protocol):
-    """The same, before averaging over text windows; ``TableOracle.by_window``."""
-
-    def __call__(self, X: Array, part: Part) -> Array:
-        """The damage at queries (n, d) in each window of a part, (n, windows); the windows are the same in all rows."""
-        ...
-
-
-def from_function(damage: Callable[[Array], Array]) -> ExpectedDamage:
-    """A known function of the query as an expected damage without error."""
-
-    def expected(X: Array, *, part: Part) -> tuple[Array, Array]:
-        d = np.asarray(damage(X), dtype=np.float64)
-        return d, np.zeros_like(d)
-
-    return expected
-
-
-class SplitJudge(Judge):
+class SplitJudge(DamageJudge):
     """Expected rewards of every split in many contexts, and the exact policies on them.
 
     A context is held during an episode (the drift of the noise with the split is followed from_function), so with relative
@@ -91,6 +60,9 @@ class SplitJudge(Judge):
         True
     """
 
+    names = ("optimal", "best-fixed", "noise-bins", "myopic", "myopic-with-cost", "random")
+    unit = "context"
+
     def __init__(
         self,
         scenario: Scenario,
@@ -115,31 +87,7 @@ class SplitJudge(Judge):
         self.std_error = np.stack([error for _, error in parts])
         """Its standard error from the measurements, same shape."""
 
-    @classmethod
-    def of_table(cls, table: TableOracle, n_contexts: int = 2000, seed: int = 0) -> Self:
-        """The problem that a measured table judges (its judge half, as a rule)."""
-        return cls(
-            table.scenario, table.n_layers, table.expected, n_contexts, seed, by_window=table.by_window, table=table
-        )
-
-    @classmethod
-    def of_function(
-        cls, scenario: Scenario, n_layers: int, damage: Callable[[Array], Array], n_contexts: int = 2000, seed: int = 0
-    ) -> Self:
-        """The problem of a known damage function of the queries (n, d)."""
-        return cls(scenario, n_layers, from_function(damage), n_contexts, seed)
-
     # ---- the exact policies ---------------------------------------------------------------------------------------
-
-    @cached_property
-    def optimal(self) -> float:
-        """The best policy on contexts."""
-        return float(self._optimal.mean())
-
-    @cached_property
-    def best_fixed(self) -> float:
-        """The best single split for all contexts, gone to as fast as allowed."""
-        return float(self._best_fixed.mean())
 
     @cached_property
     def noise_bins(self) -> float:
@@ -158,19 +106,10 @@ class SplitJudge(Judge):
         """Uniformly random actions, in expectation."""
         return float(np.mean([paths.random_value(r, self.start, self._steps, self._move).mean() for r in self.reward]))
 
-    def exact(self, name: str) -> float:
-        """The value of an exact policy by its name: optimal, best-fixed, noise-bins, myopic, random.
-
-        ``myopic-with-cost`` is ``myopic``: here moving is free.
-
-        Raises:
-            InvalidInputError: An unknown name.
-        """
-        names = ("optimal", "best-fixed", "noise-bins", "myopic", "myopic-with-cost", "random")
-        name = "myopic" if name == "myopic-with-cost" else name
-        if name not in names:
-            raise InvalidInputError(unknown("exact policy", name, names))
-        return float(getattr(self, name.replace("-", "_")))
+    @property
+    def myopic_with_cost(self) -> float:
+        """The same as :attr:`myopic`: here moving is free."""
+        return self.myopic
 
     @cached_property
     def best_split(self) -> NDArray[np.int64]:
@@ -182,53 +121,15 @@ class SplitJudge(Judge):
         """The best fixed split (both parts together)."""
         return int(self._best_target(self.reward.mean(axis=0), np.zeros(len(self.context), np.int64))[0])
 
-    @cached_property
-    def headroom(self) -> Estimate:
-        """Contextual headroom, optimal − best fixed, with its standard error.
-
-        Two sources of error, added in quadrature: which contexts were drawn (the spread of the difference over
-        contexts), and the measurements behind the damage. The latter is a bootstrap over text windows, the same for
-        all splits and contexts, where ``by_window`` is known. Else it is a parametric one: the errors of one split and
-        part are taken as fully correlated over contexts, which cannot understate them, and those of different splits
-        as independent, which overstates the error of a difference between splits measured on the same text.
-        """
-        gain = self._optimal - self._best_fixed
-        from_contexts = gain.std(ddof=1) / np.sqrt(len(gain))
-        return Estimate(float(gain.mean()), float(np.hypot(from_contexts, self._measurement_error())))
-
     # ---- judging ----------------------------------------------------------------------------------------------------
-
-    def achieved(self, policy: SplitPolicy) -> float:
-        """The value of a policy: mean expected reward per step over contexts and steps."""
-        path = policy_splits(policy, self.scenario, self.n_layers, self.context, self.start)
-        return float(self.per_context(path).mean())
 
     def per_context(self, path: NDArray[np.int64]) -> Array:
         """Mean expected reward per step of paths (n, episode_steps) in each context, (n,): for paired comparisons."""
         return np.asarray(np.mean([paths.along(reward, path) for reward in self.reward], axis=0))
 
-    def regret(self, policy: SplitPolicy) -> Regret:
-        """What a policy loses against the optimum."""
-        return self.regret_of(self.achieved(policy))
-
-    def regret_of(self, achieved: float) -> Regret:
-        """What a value loses against the optimum."""
-        return Regret.of(achieved, self.optimal, self.headroom)
-
-    def judge(self, policy: Any) -> Judgement:
-        """What a policy is worth: a function of (context, split, step), or anything that acts on observations."""
+    def _values(self, policy: Any) -> Array:
         chosen = policy if callable(policy) else agent_policy(policy, self.scenario, self.n_layers)
-        path = policy_splits(chosen, self.scenario, self.n_layers, self.context, self.start)
-        return Judgement.of(self.per_context(path), "context")
-
-    def reference(self, name: str) -> Judgement:
-        known = {"optimal": "_optimal", "best-fixed": "_best_fixed"}
-        if name in known:
-            return Judgement.of(getattr(self, known[name]), "context")
-        return Judgement(self.exact(name), float("nan"), np.empty(0), "context")
-
-    def about(self) -> dict[str, Any]:
-        return about(self.scenario, self.n_layers, len(self.context), self.fixed_split, self.table)
+        return self.per_context(policy_splits(chosen, self.scenario, self.n_layers, self.context, self.start))
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -303,7 +204,11 @@ class SplitJudge(Judge):
         return self._direct(self._best_target(reward, everyone)[everyone])
 
     def _measurement_error(self) -> float:
-        """Standard error of the headroom from the measurements, by bootstrap (see :attr:`headroom`).
+        """By bootstrap over text windows, the same for all splits and contexts, where ``by_window`` is known.
+
+        Else it is a parametric one: the errors of one split and part are taken as fully correlated over contexts, which
+        cannot understate them, and those of different splits as independent, which overstates the error of a difference
+        between splits measured on the same text.
 
         The whole procedure is repeated on disturbed rewards, choosing included: where the errors are not small against
         the differences between splits, what is chosen adds to the spread.

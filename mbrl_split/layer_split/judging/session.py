@@ -5,41 +5,29 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.evaluation import Estimate, Judge, Judgement, Regret
 from mbrl_split.interaction import Policy
 from mbrl_split.layer_split.envs.llm_split import LLMSplitVector
 from mbrl_split.layer_split.envs.rules import quality_term
 from mbrl_split.layer_split.envs.session import SessionVector
-from mbrl_split.layer_split.judging.about import about
-from mbrl_split.layer_split.judging.decision import (
-    PARTS,
-    DamageByWindow,
-    ExpectedDamage,
-    Part,
-    from_function,
-)
+from mbrl_split.layer_split.judging.base import PARTS, DamageByWindow, DamageJudge, ExpectedDamage, Part
 from mbrl_split.layer_split.judging.session_model import SessionModel
 from mbrl_split.layer_split.scenarios import Scenario
 from mbrl_split.layer_split.tables.table import TableOracle
-from mbrl_split.registry import unknown
 
 Array = NDArray[np.float64]
 
 _BOOTSTRAP_SESSIONS, _BOOTSTRAP_TURNS, _BOOTSTRAP_REPLICATES = 256, 4, 100  # every fourth turn: neighbours are alike
 
-EXACT = ("optimal", "best-fixed", "myopic", "myopic-with-cost", "random")
 
-
-class SessionJudge(Judge):
+class SessionJudge(DamageJudge):
     """What policies are worth in a scenario with context_process.
 
     The counterpart of :class:`~mbrl_split.evaluation.SplitJudge`. Every policy, the exact ones included, is rolled
@@ -72,6 +60,9 @@ class SessionJudge(Judge):
         True
     """
 
+    names = ("optimal", "best-fixed", "myopic", "myopic-with-cost", "random")
+    unit = "session"
+
     def __init__(
         self,
         scenario: Scenario,
@@ -100,27 +91,6 @@ class SessionJudge(Judge):
             obs, info = env.reset(seed=seeds)
             self._started.append((env, np.asarray(obs, dtype=np.float64), info["action_mask"]))
 
-    @classmethod
-    def of_table(cls, table: TableOracle, n_contexts: int = 1000, seed: int = 0) -> Self:
-        """The problem that a measured table judges (its judge half, as a rule)."""
-        return cls(
-            table.scenario, table.n_layers, table.expected, n_contexts, seed, by_window=table.by_window, table=table
-        )
-
-    @classmethod
-    def of_function(
-        cls,
-        scenario: Scenario,
-        n_layers: int,
-        damage: Callable[[Array], Array],
-        n_contexts: int = 1000,
-        seed: int = 0,
-        *,
-        bins: int = 25,
-    ) -> Self:
-        """The problem of a known damage function of the queries (n, d)."""
-        return cls(scenario, n_layers, from_function(damage), n_contexts, seed, bins=bins)
-
     # ---- the exact policies -----------------------------------------------------------------------------------------
 
     @property
@@ -131,16 +101,6 @@ class SessionJudge(Judge):
         found = state["context"].copy()
         found[:, env._level] = env.level(state)
         return np.asarray(found)
-
-    @cached_property
-    def optimal(self) -> float:
-        """The policy of dynamic programming."""
-        return float(self._optimal.mean())
-
-    @cached_property
-    def best_fixed(self) -> float:
-        """The best single split for all sessions, from the first turn on, whose choice is free for every policy."""
-        return float(self._best_fixed.mean())
 
     @cached_property
     def myopic(self) -> float:
@@ -157,33 +117,10 @@ class SessionJudge(Judge):
         """Uniformly random allowed actions."""
         return self.achieved(_Random())
 
-    def exact(self, name: str) -> float:
-        """The value of an exact policy by its name: optimal, best-fixed, myopic, myopic-with-cost, random.
-
-        Raises:
-            InvalidInputError: An unknown name.
-        """
-        if name not in EXACT:
-            raise InvalidInputError(unknown("exact policy", name, EXACT))
-        return float(getattr(self, name.replace("-", "_")))
-
     @cached_property
     def fixed_split(self) -> int:
         """The best fixed split (both parts together)."""
         return int(self._fixed.mean(axis=(0, 2)).argmax() + 1)
-
-    @cached_property
-    def headroom(self) -> Estimate:
-        """Optimal − best fixed, with its standard error.
-
-        The errors of the sessions drawn (paired) and of the measurements are added in quadrature. The latter is a
-        bootstrap over the table's windows in which the fixed split is chosen anew each time, because two splits that
-        are nearly as good change places from text to text. The planned policies are held: what one loses for having
-        been planned on other windows is of second order.
-        """
-        gain = self._optimal - self._best_fixed
-        from_sessions = gain.mean(axis=0).std(ddof=1) / np.sqrt(self._n)
-        return Estimate(float(gain.mean()), float(np.hypot(from_sessions, self._measurement_error())))
 
     @cached_property
     def planned(self) -> float:
@@ -203,34 +140,8 @@ class SessionJudge(Judge):
 
     # ---- judging ----------------------------------------------------------------------------------------------------
 
-    def achieved(self, policy: Any) -> float:
-        """The value of a policy that acts on observations: an agent, or any object with ``act``."""
-        return float(self.per_context(policy).mean())
-
-    def per_context(self, policy: Any) -> Array:
-        """Mean expected reward per turn in each session, (n,): for paired comparisons."""
+    def _values(self, policy: Any) -> Array:
         return np.asarray(np.mean([self._roll(policy, part) for part in range(len(PARTS))], axis=0))
-
-    def regret(self, policy: Any) -> Regret:
-        """What a policy loses against the optimum."""
-        return self.regret_of(self.achieved(policy))
-
-    def regret_of(self, achieved: float) -> Regret:
-        """What a value loses against the optimum."""
-        return Regret.of(achieved, self.optimal, self.headroom)
-
-    def judge(self, policy: Any) -> Judgement:
-        return Judgement.of(self.per_context(policy), "session")
-
-    def reference(self, name: str) -> Judgement:
-        known = {"optimal": "_optimal", "best-fixed": "_best_fixed"}
-        if name in known:
-            each = Judgement.of(getattr(self, known[name]).mean(axis=0), "session")
-            return replace(each, value=self.exact(name))
-        return Judgement(self.exact(name), float("nan"), np.empty(0), "session")
-
-    def about(self) -> dict[str, Any]:
-        return about(self.scenario, self.n_layers, self._n, self.fixed_split, self.table)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -268,7 +179,11 @@ class SessionJudge(Judge):
         return np.stack([self._fixed[part, chosen[1 - part]] for part in range(2)])
 
     def _measurement_error(self) -> float:
-        """Standard error of the headroom from the measurements (see :attr:`headroom`)."""
+        """By bootstrap over the table's windows.
+
+        The fixed split is chosen anew each time, because two splits that are nearly as good change places from text to
+        text. The planned policies are held: what one loses for having been planned on other windows is of second order.
+        """
         if self._by_window is None:
             ways = (self._optimal - self._best_fixed).mean(axis=1)
             return float(abs(ways[0] - ways[1]) / 2)

@@ -19,7 +19,6 @@ from mbrl_split.layer_split import (
     scenario,
 )
 from mbrl_split.layer_split.judging.decision import PARTS
-from mbrl_split.layer_split.judging.session import EXACT
 from mbrl_split.oracles import FunctionOracle, Ledger
 
 BASE = {"battery_joules": None}
@@ -67,7 +66,7 @@ def test_references_are_ordered_and_the_grid_says_what_it_is_worth(problem):
     assert p.myopic < p.myopic_with_cost < p.optimal  # planning pays
     assert p.headroom.value == pytest.approx(p.optimal - p.best_fixed)
     assert p.headroom.significance > 5
-    assert {name: p.exact(name) for name in EXACT}["best-fixed"] == p.best_fixed
+    assert {name: p.exact(name) for name in SessionJudge.names}["best-fixed"] == p.best_fixed
     assert p.regret_of(p.optimal).normalised == 0
     assert p.regret_of(p.best_fixed).normalised == pytest.approx(1)
     assert p.discretisation_error < 0.05 * p.headroom.value
