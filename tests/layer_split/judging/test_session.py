@@ -112,7 +112,7 @@ def test_what_is_achieved_is_what_the_environment_pays(problem):
     env = LLMSplitVector(800, DRIVE, source=OracleSource(Ledger(oracle)))
     env.reset(seed=17)
     total = sum(env.step(np.full(800, 4))[1] for _ in range(16)) / 16
-    value = problem.per_context(Five())
+    value = problem.judge(Five()).per_unit
     assert abs(total.mean() - value.mean()) < 4 * np.hypot(total.std() / np.sqrt(800), value.std() / np.sqrt(300))
 
 
