@@ -216,7 +216,7 @@ class FadingSurrogate(Surrogate):
         return self
 
     def _draw(self, n: int, rng: np.random.Generator) -> Array:
-        """RandomStream of the curves at (split, knot), (n, splits, knots + 2)."""
+        """Draws of the curves at (split, knot), (n, splits, knots + 2)."""
         return self._shaped(self.surrogate.sample(self._points, n, rng))
 
     def _shaped(self, values: Array) -> Array:

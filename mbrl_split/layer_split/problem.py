@@ -37,7 +37,7 @@ class LayerSplit(Problem):
     Args:
         scenario: Name of the scenario.
         model: Name of the model.
-        truth: ``"table"`` replays the table's measurements, ``"live"`` runs the model; or the oracle of another package.
+        truth: ``"table"`` replays the table's measurements, ``"live"`` runs the model; or another package's oracle.
         contexts: Contexts, or sessions, of the judge.
         judge: Which part judges: ``"judge"``, or ``"lockbox"``, once, when methods are frozen.
         overrides: Fields of the scenario, replaced.

@@ -130,7 +130,7 @@ class Scenario:
         reference: ``"clean"``: damage is relative to the clean model; ``"start"``: the paper's code, relative to the
             perplexity at the episode's start, which then belongs to the observation and costs one measurement.
         context_process: What changes from turn to turn of a session; None: the context holds for the episode.
-        costs: What a turn costs in seconds and joules (with context_process only).
+        costs: What a turn costs in seconds and joules (with ``context_process`` only).
 
     Example:
         >>> from mbrl_split.layer_split import Scenario
@@ -177,7 +177,9 @@ class Scenario:
         if (self.context_process is None) != (self.costs is None):
             raise InvalidInputError("context_process and costs come together: a turn of a session has a price")
         if self.context_process is not None and (self.drift or self.reference != "clean"):
-            raise InvalidInputError("a session has context_process of its own: drift is 0 and the reference is 'clean'")
+            raise InvalidInputError(
+                "a session has a context process of its own: drift is 0 and the reference is 'clean'"
+            )
 
     @property
     def tokens(self) -> int:

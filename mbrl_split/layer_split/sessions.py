@@ -1,8 +1,8 @@
 """What changes from turn to turn of a session, and what a turn costs: the parts of a scenario in which planning pays.
 
-Plain data; the rules stand in ``mbrl_split.layer_split.context_process`` and ``mbrl_split.layer_split.costs``. A scenario with a
-:class:`ContextProcessSpec` is a session: a step is one turn of a conversation, the channel and the server's load have
-memory, and the model's cache lies where the split was, so that moving the split moves a cache.
+Plain data; the rules stand in ``mbrl_split.layer_split.context_process`` and ``mbrl_split.layer_split.costs``. A
+scenario with a :class:`ContextProcessSpec` is a session: a step is one turn of a conversation, the channel and the
+server's load have memory, and the model's cache lies where the split was, so that moving the split moves a cache.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ContextProcessSpec:
         marginal: Stationary law of the noise along its column's scale: ``"uniform"``, as in the plain scenarios, or
             ``"normal"``, a normal law cut at the column's ends (on a log scale: log-normal shadowing).
         spread: Standard deviations from the middle of the column to its ends (``"normal"`` only).
-        trace: Instead of the Gauss–Markov level: a CSV file of mean SNRs (see ``envs.context_process.mobility``), or
+        trace: Instead of the Gauss–Markov level: a CSV file of mean SNRs (see ``context_process.mobility``), or
             ``"synthetic"``, one long drive past base stations. An episode starts anywhere on it.
         fading: The gain is a state with memory, and the damage that of its instantaneous value. Needs a channel with
             ``fading="none"`` and receiver knowledge: what is asked is the noise σ/h.
@@ -101,7 +101,7 @@ class ContextProcessSpec:
         if self.m < 0.5:
             raise InvalidInputError(f"a Nakagami shape m is at least 0.5, not {self.m}")
         if self.sees_gain and not self.fading:
-            raise InvalidInputError("sees_gain shows the gain of context_process with fading=True")
+            raise InvalidInputError("sees_gain shows the gain of a context process with fading=True")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class CostSpec:
     """What a turn costs; names of profiles in ``mbrl_split.layer_split.costs``.
 
     The load term of the reward becomes load·(1 − share): with a free link and an idle, infinitely fast server the
-    share is p/L, the plain scenarios' term. See ``envs.costs.turn``.
+    share is p/L, the plain scenarios' term. See ``costs.turn``.
 
     Attributes:
         device: Profile of the user's device.

@@ -1,4 +1,4 @@
-"""The planner on a surrogate: as good as the exact plan where the surrogate is the truth, its process given or watched."""
+"""The planner on a surrogate: as good as the exact plan where the surrogate is the truth, its process given or not."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def drive_by(
     Args:
         turns: Length.
         context_process: Speed, time between turns, decorrelation distance.
-        rng: RandomStream the starting place and the shadowing.
+        rng: Draws the starting place and the shadowing.
         spacing: Between stations, m.
         offset: Of the stations from the road, m.
         shadowing: Standard deviation, dB.
@@ -61,7 +61,8 @@ def read_trace(path: str | Path) -> Array:
     """Mean SNRs in dB from the column ``snr_db`` of a CSV file, one row per turn.
 
     Raises:
-        InvalidInputError: The file cannot be read, lacks the column, holds fewer than two rows or a value that is no number.
+        InvalidInputError: The file cannot be read, lacks the column, holds fewer than two rows or a value that is no
+            number.
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:

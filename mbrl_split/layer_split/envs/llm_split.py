@@ -58,10 +58,10 @@ def LLMSplitVector(
 
 
 class LLMSplit(VectorToSingle[SplitVector]):
-    """One sub-environment of :class:`LLMSplitVector` in Gymnasium's single form: what ``gymnasium.make`` builds.
+    """One sub-environment of :func:`LLMSplitVector` in Gymnasium's single form: what ``gymnasium.make`` builds.
 
     Args:
-        scenario: As in :class:`LLMSplitVector`.
+        scenario: As in :func:`LLMSplitVector`.
         model: As there.
         source: As there.
         render_mode: As there.

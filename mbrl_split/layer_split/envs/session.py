@@ -13,7 +13,7 @@ from mbrl_split.envs.base import Array, State
 from mbrl_split.envs.random_stream import RandomStream, to_normal
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.interaction import Source
-from mbrl_split.layer_split import context_process as context_process
+from mbrl_split.layer_split import context_process
 from mbrl_split.layer_split.costs import Prices, Turn
 from mbrl_split.layer_split.envs import rules
 from mbrl_split.layer_split.envs.split import SplitVector
@@ -31,8 +31,8 @@ class SessionVector(SplitVector):
 
     A step is one turn. In turn t, with T cached tokens, the agent picks the split; the cache moves to it over the link
     as it now is (in the first turn there is none yet, and the choice is free); the turn is run and billed
-    (:class:`~mbrl_split.layer_split.costs.Prices`); then noise level, server load and fading take a step of their own, T
-    grows, the battery is drained.
+    (:class:`~mbrl_split.layer_split.costs.Prices`); then noise level, server load and fading take a step of their own,
+    T grows, the battery is drained.
 
     ============  ===================================================================================================
     observation   float32, each on [0, 1]: the scenario's context columns with the noise *as the agent knows it*
@@ -62,8 +62,8 @@ class SessionVector(SplitVector):
         **overrides: As there.
 
     Raises:
-        InvalidInputError: As there; or the context has neither ``noise`` nor ``snr_db``, a fading state does not fit the
-            channel, or a profile is unknown.
+        InvalidInputError: As there; or the context has neither ``noise`` nor ``snr_db``, a fading state does not fit
+            the channel, or a profile is unknown.
     """
 
     # What a turn measures and costs is partly hidden from the observation: stored rewards are forgotten instead.
@@ -358,7 +358,7 @@ def level_column(scenario: Scenario) -> int:
         if name in names:
             return names.index(name)
     raise InvalidInputError(
-        f"context_process act on a context column 'noise' or 'snr_db'; {scenario.name!r} has ({', '.join(names)})"
+        f"a context process acts on a context column 'noise' or 'snr_db'; {scenario.name!r} has ({', '.join(names)})"
     )
 
 

@@ -28,7 +28,7 @@ _BOOTSTRAP_CONTEXTS, _BOOTSTRAP_REPLICATES = 400, 60
 class SplitJudge(DamageJudge):
     """Expected rewards of every split in many contexts, and the exact policies on them.
 
-    A context is held during an episode (the drift of the noise with the split is followed from_function), so with relative
+    A context is held during an episode (the drift of the noise with the split is followed exactly), so with relative
     actions the optimum is a finite-horizon dynamic programme per context. Values are mean rewards per step, composed
     from the *expected* damage. Whatever is chosen by looking at rewards is chosen on one part and valued on the
     other, both ways, and averaged: neither the optimum nor the best fixed split profits from its own noise.
@@ -52,11 +52,11 @@ class SplitJudge(DamageJudge):
         >>> from mbrl_split.layer_split import scenario
         >>> from mbrl_split.layer_split import SplitJudge
         >>> damage = lambda X: X[:, 1] / X[:, 0]  # noise over split
-        >>> problem = SplitJudge.of_function(scenario("equalised"), n_layers=12, damage=damage, n_contexts=200)
-        >>> problem.optimal > problem.best_fixed > problem.random
+        >>> judge = SplitJudge.of_function(scenario("equalised"), n_layers=12, damage=damage, n_contexts=200)
+        >>> judge.optimal > judge.best_fixed > judge.random
         True
         >>> always_five = lambda context, split, step: np.full(len(context), 5)
-        >>> problem.regret(always_five).normalised > 0
+        >>> judge.regret(always_five).normalised > 0
         True
     """
 

@@ -28,16 +28,16 @@ _BOOTSTRAP_SESSIONS, _BOOTSTRAP_TURNS, _BOOTSTRAP_REPLICATES = 256, 4, 100  # ev
 
 
 class SessionJudge(DamageJudge):
-    """What policies are worth in a scenario with context_process.
+    """What policies are worth in a session: a scenario with a context process.
 
-    The counterpart of :class:`~mbrl_split.evaluation.SplitJudge`. Every policy, the exact ones included, is rolled
-    out through the same seeded sessions of the real environment (continuous noise, load, battery, masks), with the
-    reward composed from the *expected* damage; values are mean rewards per turn. The exact policies come from dynamic
-    programming on a grid (:class:`~mbrl_split.layer_split.judging.session_model.SessionModel`); what is planned with one part of
-    the measurements is valued on the other, both ways, and averaged.
+    The counterpart of :class:`~mbrl_split.layer_split.SplitJudge`. Every policy, the exact ones included, is rolled out
+    through the same seeded sessions of the real environment (continuous noise, load, battery, masks), with the reward
+    composed from the *expected* damage; values are mean rewards per turn. The exact policies come from dynamic
+    programming on a grid (:class:`~mbrl_split.layer_split.SessionModel`); what is planned with one part of the
+    measurements is valued on the other, both ways, and averaged.
 
     Args:
-        scenario: A scenario with context_process.
+        scenario: A session.
         n_layers: L of the model.
         expected: The expected damage and its standard error, from two disjoint parts.
         n_contexts: Sessions.
@@ -48,15 +48,15 @@ class SessionJudge(DamageJudge):
             it the error is told from the two ways round, crudely.
 
     Raises:
-        InvalidInputError: No sessions, or no context_process.
+        InvalidInputError: No sessions, or a scenario that is none.
         UnsupportedError: A scenario that a grid cannot hold; see ``SessionModel``.
 
     Example:
         >>> from mbrl_split.layer_split import scenario
         >>> from mbrl_split.layer_split import SessionJudge
         >>> damage = lambda X: X[:, 1] / X[:, 0]  # noise over split
-        >>> problem = SessionJudge.of_function(scenario("drive"), n_layers=6, damage=damage, n_contexts=50, bins=7)
-        >>> problem.optimal > problem.random
+        >>> judge = SessionJudge.of_function(scenario("drive"), n_layers=6, damage=damage, n_contexts=50, bins=7)
+        >>> judge.optimal > judge.random
         True
     """
 
@@ -87,7 +87,7 @@ class SessionJudge(DamageJudge):
         for source in self._sources:
             env = LLMSplitVector(n_contexts, scenario, source=source)
             if not isinstance(env, SessionVector):
-                raise InvalidInputError(f"scenario {scenario.name!r} has no context_process; SplitJudge judges it")
+                raise InvalidInputError(f"scenario {scenario.name!r} has no context process; SplitJudge judges it")
             obs, info = env.reset(seed=seeds)
             self._started.append((env, np.asarray(obs, dtype=np.float64), info["action_mask"]))
 
@@ -206,7 +206,7 @@ class SessionJudge(DamageJudge):
         return float(found.std(ddof=1))
 
     def _quality(self, damage: Array, shares: Array) -> Array:
-        """Mean quality term of visited build_inputs, (replicates,), their windows weighted by shares (w, replicates)."""
+        """Mean quality term of visited queries, (replicates,), their windows weighted by shares (w, replicates)."""
         return np.asarray(quality_term(damage @ shares, self.scenario.reward).mean(axis=0))
 
     def _visited(self, policy: Policy, part: int) -> Array:

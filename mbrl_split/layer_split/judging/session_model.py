@@ -59,8 +59,8 @@ class SessionModel:
         value: Expected reward per turn of the optimal policy on this grid, from the scenario's starts.
 
     Raises:
-        UnsupportedError: A gain that is a state, knowledge with errors, or a trace without a given correlation: there the
-            grid would not be the scenario.
+        UnsupportedError: A gain that is a state, knowledge with errors, or a trace without a given correlation: there
+            the grid would not be the scenario.
         InvalidInputError: No session, or sizes below 1.
 
     Example:
@@ -84,7 +84,7 @@ class SessionModel:
         loads: ArrayLike | None = None,
     ) -> None:
         if scenario.context_process is None or scenario.costs is None:
-            raise InvalidInputError(f"scenario {scenario.name!r} has no context_process to plan for")
+            raise InvalidInputError(f"scenario {scenario.name!r} has no context process to plan for")
         spec = scenario.context_process
         if spec.fading or spec.knowledge_error > 0 or (spec.trace is not None and correlation is None):
             raise UnsupportedError(

@@ -46,7 +46,7 @@ VIEWS: dict[str, Scenario] = {
         _variant("erasure", "quantise-tensor", ChannelSpec(kind="quantise", scale="tensor"), _BITS),
     )
 }
-"""The scenarios that a table alone can value (sessions with context_process and bills are judged elsewhere), and variants."""
+"""What a table alone can value, and variants of it; sessions, which have memory and bills, are judged elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -242,17 +242,17 @@ CONTEXTS = 32_000
 
 
 def _headroom(table: TableOracle) -> dict[str, float]:
-    problem = SplitJudge.of_table(table, CONTEXTS, seed=JUDGE_SEED)
-    room = problem.headroom
+    judge = SplitJudge.of_table(table, CONTEXTS, seed=JUDGE_SEED)
+    room = judge.headroom
     return {
         "value": room.value,
         "std_error": room.std_error,
-        "optimal": problem.optimal,
-        "best_fixed": problem.best_fixed,
-        "best_fixed_split": float(problem.fixed_split),
-        "noise_bins": problem.noise_bins,
-        "random": problem.random,
-        "contexts": float(len(problem.context)),
+        "optimal": judge.optimal,
+        "best_fixed": judge.best_fixed,
+        "best_fixed_split": float(judge.fixed_split),
+        "noise_bins": judge.noise_bins,
+        "random": judge.random,
+        "contexts": float(len(judge.context)),
     }
 
 

@@ -55,8 +55,8 @@ class PerplexityOracle(Oracle):
         reference_rms: Unit of the context's noise, to six digits.
 
     Raises:
-        InvalidInputError: The text holds too few windows, the window does not fit the model, or the context's columns do not
-            fit the channel.
+        InvalidInputError: The text holds too few windows, the window does not fit the model, or the context's columns
+            do not fit the channel.
 
     Example:
         >>> from mbrl_split.oracles import Ledger

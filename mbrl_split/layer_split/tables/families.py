@@ -216,7 +216,8 @@ def family_of(channel: ChannelSpec) -> Family:
     """The family whose table serves a scenario's channel.
 
     Raises:
-        UnsupportedError: No family does: the gain varies within a window, a raw channel at a given SNR, or a plug-in's channel.
+        UnsupportedError: No family does: the gain varies within a window, a raw channel at a given SNR, or a plug-in's
+            channel.
     """
     if channel.kind not in _HEEDED:
         raise UnsupportedError(f"tables know no channel of kind {channel.kind!r}; measure it live")

@@ -1,4 +1,4 @@
-"""Sessions judged: dynamic programming against trying every policy, headroom, discretisation, estimated context_process."""
+"""Sessions judged: dynamic programming against trying every policy, headroom, discretisation, estimated processes."""
 
 from __future__ import annotations
 
