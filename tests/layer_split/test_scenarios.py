@@ -94,5 +94,5 @@ def test_every_scenario_is_an_environment_and_names_a_channel(name: str) -> None
     p = np.array([1, 6, 11])
     quality = -3 / p if s.reward.kind == "log" else 10 * (1 - np.exp(1 / p))
     np.testing.assert_array_equal(info["split"], p)
-    share = p / 12 if s.costs is None else info["share"]  # the bill of a session's turn: tests/envs/test_session.py
+    share = p / 12 if s.costs is None else info["share"]  # a session's bill: envs/test_session.py
     np.testing.assert_allclose(reward, quality + 1 - share)
