@@ -67,6 +67,9 @@ class DamageJudge(Judge):
     n_layers: int
     table: TableOracle | None
 
+    @abstractmethod
+    def __init__(self, scenario: Scenario, n_layers: int, expected: ExpectedDamage, **settings: Any) -> None: ...
+
     @property
     @abstractmethod
     def _optimal(self) -> Array:
@@ -78,10 +81,12 @@ class DamageJudge(Judge):
         """The same of the best fixed split."""
 
     @classmethod
-    def of_table(cls, table: TableOracle, n_contexts: int = 2000, seed: int = 0) -> Self:
+    def of_table(cls, table: TableOracle, n_contexts: int | None = None, seed: int = 0) -> Self:
         """The judge that a measured table makes (its judge half, as a rule)."""
-        about = {"by_window": table.by_window, "table": table}
-        return cls(table.scenario, table.n_layers, table.expected, n_contexts, seed, **about)  # type: ignore[call-arg]
+        settings: dict[str, Any] = {"seed": seed, "by_window": table.by_window, "table": table}
+        if n_contexts is not None:
+            settings["n_contexts"] = n_contexts
+        return cls(table.scenario, table.n_layers, table.expected, **settings)
 
     @classmethod
     def of_function(
@@ -89,12 +94,14 @@ class DamageJudge(Judge):
         scenario: Scenario,
         n_layers: int,
         damage: Callable[[Array], Array],
-        n_contexts: int = 2000,
+        n_contexts: int | None = None,
         seed: int = 0,
         **settings: Any,
     ) -> Self:
         """The judge that a known damage function of the queries (n, d) makes."""
-        return cls(scenario, n_layers, from_function(damage), n_contexts, seed, **settings)  # type: ignore[call-arg]
+        if n_contexts is not None:
+            settings["n_contexts"] = n_contexts
+        return cls(scenario, n_layers, from_function(damage), seed=seed, **settings)
 
     @cached_property
     def optimal(self) -> float:
