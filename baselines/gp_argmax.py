@@ -1,7 +1,7 @@
 """A Gaussian process on a random design, and the argmax of its mean: what a user of scikit-learn would write first.
 
 Matérn-5/2 with one length scale per coordinate, white noise, standardised targets, hyper-parameters by marginal
-likelihood. ``rows="plain"`` learns one row per evaluation in (split, context); ``rows="windows"`` one row per window in
+likelihood. ``rows="plain"`` learns one row per evaluation in (split, context); ``rows="records"`` one row per window in
 (split, noise/gain) and averages over the fading, as ours do. No warp, no uneven noise, no choice of rows: that is what
 the surrogates of the library add.
 """

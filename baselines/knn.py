@@ -1,6 +1,6 @@
 """Nearest neighbours of a random design: the damage of a query is the mean of its neighbours'.
 
-``rows="plain"`` learns one row per evaluation in (split, context); ``rows="windows"`` one row per window in (split,
+``rows="plain"`` learns one row per evaluation in (split, context); ``rows="records"`` one row per window in (split,
 noise/gain) and averages over the fading, as ours do. Coordinates are on [0, 1] along their scales. The number of
 neighbours is chosen by cross-validation in which windows of one evaluation stay together.
 """

@@ -1,4 +1,4 @@
-"""The command line: ``mbrl-split info | models | measure | landscape | train | tune | bench | check``.
+"""The command line: ``mbrl-split info | train | tune | bench | check``, and what is registered beside.
 
 Bad input ends in one line on standard error and exit code 2; an interruption says how to resume and ends with 130.
 """
@@ -206,7 +206,7 @@ def check(target: Positional[str]) -> None:
     """Run the conformance suite on your own class.
 
     Args:
-        target: module:Class of a surrogate, agent, environment, oracle or channel that needs no arguments.
+        target: module:Class of a surrogate, agent, environment, oracle, problem or channel that needs no arguments.
     """
     from mbrl_split.testing import check_any
 
@@ -262,11 +262,23 @@ def _commands() -> tuple[dict[str, Command], dict[str, dict[str, Command]]]:
     plain, groups = dict(OWN), {name: dict(members) for name, members in GROUPS.items()}
     for name in COMMANDS:
         group, _, rest = name.partition(" ")
-        if rest:
-            groups.setdefault(group, {})[rest] = COMMANDS[name]
-        else:
-            plain[name] = COMMANDS[name]
+        members = groups.setdefault(group, {}) if rest else plain
+        members.setdefault(rest or group, _registered(name))
     return plain, groups
+
+
+def _registered(name: str) -> Command:
+    """A registered command; one that cannot be loaded says so when it is asked for, and takes no other with it."""
+    try:
+        found: Command = COMMANDS[name]
+    except InvalidInputError as error:
+        reason = error
+
+        def found() -> None:
+            raise reason
+
+        found.__doc__ = str(reason)
+    return found
 
 
 def _group(name: str, members: dict[str, Command]) -> Command:

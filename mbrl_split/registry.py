@@ -188,7 +188,7 @@ COMMANDS = Registry(
 # A subclass of Method; called with the row's settings. Ours are files in baselines/, which suites name as well.
 BASELINES = Registry("baselines", {})
 
-KINDS = (SURROGATES, AGENTS, SCHEDULES, ACQUISITIONS, CHANNELS, ORACLES, PROBLEMS, BASELINES)
+KINDS = (SURROGATES, AGENTS, SCHEDULES, ACQUISITIONS, CHANNELS, ORACLES, PROBLEMS, COMMANDS, BASELINES)
 
 # What `mbrl-split info` lists besides: named things that are data.
 NAMED = {"models": "mbrl_split.data:MODELS", "scenarios": "mbrl_split.layer_split:SCENARIOS"}

@@ -18,7 +18,8 @@ def crossed(row: Any) -> Iterator[Any]:
     ``ppo-{schedule}-{acquisition}``.
 
     Raises:
-        InvalidInputError: The label does not tell the combinations apart, a part names none, or settings are no mapping.
+        InvalidInputError: The label does not tell the combinations apart, a part names none, or settings are no
+            mapping.
     """
     several = {p: row[p] for p in PARTS if isinstance(row.get(p), list | dict)} if isinstance(row, dict) else {}
     if not several:

@@ -88,16 +88,18 @@ def score_by_truth(points: pd.DataFrame, rows: list[dict[str, Any]], score: str,
 
 
 def score_by_seconds(points: pd.DataFrame, rows: list[dict[str, Any]], score: str, label: str) -> str:
-    """The same against seconds: on the left of truth, on the right of truth and training."""
+    """The same against seconds: on the left of truth, on the right of truth and training; only those where truth has no
+    seconds."""
     points = points.assign(seconds=points["oracle_seconds"] + points["train_seconds"])
+    panels = {"oracle_seconds": "seconds of truth", "seconds": "seconds of truth and training"}
+    if not (points["oracle_seconds"] > 0).any():
+        panels = {"train_seconds": "seconds of training"}
     with mpl.rc_context(STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.6), sharey=True)
-        for axes, column, seconds in (
-            (left, "oracle_seconds", "seconds of truth"),
-            (right, "seconds", "seconds of truth and training"),
-        ):
+        figure, drawn = plt.subplots(1, len(panels), figsize=(4.8 * len(panels), 4.6), sharey=True, squeeze=False)
+        for axes, (column, seconds) in zip(drawn[0], panels.items(), strict=True):
             _curves(axes, points, rows, column, score)
             axes.set_xlabel(seconds)
+        left = drawn[0, 0]
         left.set_ylabel(label)
         figure.legend(
             *left.get_legend_handles_labels(), fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncol=5

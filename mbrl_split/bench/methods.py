@@ -44,8 +44,8 @@ class AgentMethod(Method):
         schedule: Name of the refresh schedule (surrogates only).
         acquisition: Name of the acquisition (surrogates only).
         settings: Settings by part; ``trainer`` may hold ``num_envs``, ``initial_design``, ``segment_steps``,
-            ``source_mode``, ``kappa``; for argmax and planner ``refresh_batches`` and ``pool_contexts``; for the planner
-            what the problem's ``planner`` takes. ``fidelity`` holds the fields of
+            ``source_mode``, ``kappa``; for argmax and planner ``refresh_batches`` and ``pool_contexts``; for the
+            planner what the problem's ``planner`` takes. ``fidelity`` holds the fields of
             :class:`~mbrl_split.refresh.Fidelity`.
     """
 

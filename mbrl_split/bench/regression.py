@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_split.bench.base import Array, CurvePoint, Method, Task
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.refresh import random_design
 
 
@@ -36,6 +37,10 @@ class RegressionArgmax(Method):
     rows: Literal["plain", "records"] = "plain"
     size: int | None = None
     plan: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rows not in ("plain", "records"):
+            raise InvalidInputError(f"rows is 'plain' or 'records', not {self.rows!r}")
 
     @abstractmethod
     def fit(self, Z: Array, y: Array, groups: NDArray[np.int64], rng: np.random.Generator) -> Regressor:

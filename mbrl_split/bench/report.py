@@ -23,15 +23,13 @@ SHORT_HEADS = ("method", "regret", "95 % CI", "worst", "truths", "truth s", "tra
 PRICE_HEADS = ("method", "seeds that hold it", "true evaluations", "seconds")
 DUEL_HEADS = ("method", "difference", "95 % interval", "p", "P", "verdict")
 PROTOCOL = (
-    "Regret is the optimum minus what the policy earns, in units of "
-    "the contextual headroom (optimum minus the best fixed {action}): 0 is optimal, 1 is no better than always choosing "
-    "the best fixed one. Where the headroom is less than ten of its standard errors, regret is in reward per "
-    "step. Figures are interquartile means over seeds; intervals are given from ten seeds on."
+    "Regret is the optimum minus what the policy earns, in units of the contextual headroom (optimum minus the best "
+    "fixed {action}): 0 is optimal, 1 is no better than always choosing the best fixed one. Where the headroom is less "
+    "than ten of its standard errors, regret is in reward per step."
 )
-PROTOCOL_OF_VALUES = (
-    "Policies are judged by their returns in episodes with seeds of their own; judging is declared, not charged. Figures "
-    "are interquartile means over seeds; intervals are given from ten seeds on."
-)
+PROTOCOL_OF_VALUES = "Where no optimum is known, values are given: mean returns of whole episodes."
+JUDGED = "Policies are judged in contexts or episodes that no method learns from; judging is declared, not charged."
+AVERAGED = "Figures are interquartile means over seeds; intervals are given from ten seeds on."
 
 
 def problems(summary: dict[str, Any]) -> list[str]:
@@ -48,10 +46,11 @@ def title_of(problem: str) -> str:
     return problem.replace("/", " on ")
 
 
-def heads_of(rows: Sequence[dict[str, Any]], heads: Sequence[str]) -> list[str]:
-    """The heads of a table, for values where regrets are not known."""
-    known = any("regret" in row for row in rows)
-    return [head if known else head.replace("regret", "value") for head in heads]
+def heads_of(rows: Sequence[dict[str, Any]], heads: Sequence[str], truths: str) -> list[str]:
+    """The heads of a table, in the problem's unit of truth, and for values where regrets are not known."""
+    score = "regret" if any("regret" in row for row in rows) else "value"
+    words = {"regret": score, "true evaluations": truths}
+    return [words.get(head, head) for head in heads]
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -61,7 +60,7 @@ def cells(row: dict[str, Any]) -> list[str]:
         return [row["algorithm"], "failed", "", "", "", "", ""]
     failed = f" ({len(row['failed'])} of {row['seeds']} failed)" if row.get("failed") else ""
     several = row["seeds"] > 1 and row["true_evaluations"] > 0
-    digits = _digits(row["regret_unit"]) if score == "regret" else 1
+    digits = _digits(row["regret_unit"]) if score == "regret" else _digits_of(row["value"])
     ends = [f"{end:z.{digits}f}" for end in row[f"{score}_ci"] or ()]
     worst = row["regret_worst"] if score == "regret" else min(row["value_by_seed"])
     mark = "" if row["converged"] else " (not converged)"
@@ -81,10 +80,21 @@ def _digits(unit: str) -> int:
     return 3 if unit == "headroom" else 4
 
 
-def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
-    """What the comparison shows, derived from its numbers and from nothing else."""
+def _digits_of(value: float) -> int:
+    """Digits after the point that show four figures of a value: its unit may be anything."""
+    return int(np.clip(3 - np.floor(np.log10(max(abs(value), 1e-9))), 1, 6))
+
+
+def sentence(rows: list[dict[str, Any]], reference: dict[str, Any], truths: str = "true evaluations") -> str:
+    """What the comparison shows, derived from its numbers and from nothing else.
+
+    Args:
+        rows: Of one problem.
+        reference: What they were judged by.
+        truths: What truth is counted in.
+    """
     if "headroom" not in reference:
-        return _sentence_of_values(rows)
+        return _sentence_of_values(rows, reference, truths)
     best = subject(rows)
     word = reference["action_word"]
     fixed, blur = fixed_regret(reference)
@@ -98,7 +108,7 @@ def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
         way = "Planning" if best["kind"] == "planning" else "RL"
         parts.append(
             f"{way} on a surrogate ({best['algorithm']}) {verdict} the best fixed {word}, at {best['regret']:{z}} "
-            f"{unit} lost with {best['true_evaluations']:,.0f} true evaluations"
+            f"{unit} lost with {best['true_evaluations']:,.0f} {truths}"
         )
         if truth := [r for r in learners(rows) if on_truth(r)]:
             other = min(truth, key=lambda r: r["regret"])
@@ -121,13 +131,16 @@ def sentence(rows: list[dict[str, Any]], reference: dict[str, Any]) -> str:
     return text + "."
 
 
-def _sentence_of_values(rows: list[dict[str, Any]]) -> str:
-    """The row with the highest value; where no optimum is known there is nothing to beat."""
+def _sentence_of_values(rows: list[dict[str, Any]], reference: dict[str, Any], truths: str) -> str:
+    """The row with the highest value; where no optimum is known only chance is there to beat."""
     ended = learners(rows)
     if not ended:
         return "No agent learns by trial here."
     best = max(ended, key=lambda r: r["value"])
-    return f"{best['algorithm']} has the highest value, {best['value']:.1f}, with {best['true_evaluations']:,.0f} units of truth."
+    digits = _digits_of(best["value"])
+    text = f"{best['algorithm']} has the highest value, {best['value']:z.{digits}f}, with "
+    text += f"{best['true_evaluations']:,.0f} {truths}"
+    return text + (f"; acting at random has {reference['random']:z.{digits}f}." if "random" in reference else ".")
 
 
 def _relation(rows: list[dict[str, Any]], best: dict[str, Any], rival: dict[str, Any]) -> str:
@@ -170,11 +183,12 @@ def print_table(summary: dict[str, Any], console: Console | None = None) -> None
     """The result on a terminal."""
     console = console or Console(width=None)
     for problem in problems(summary):
-        rows = rows_of(summary, problem)
-        reference = summary["references"][problem]
+        rows, truths = rows_of(summary, problem), truths_of(summary, problem)
+        reference = summary["references"].get(problem, {})
         table = Table(title=title_of(problem), title_justify="left", box=None, header_style="bold")
         shown = [cells(row) for row in rows]
-        for index, (head, *column) in enumerate(zip(heads_of(rows, SHORT_HEADS), *shown, strict=True)):
+        heads = heads_of(rows, SHORT_HEADS, truths)
+        for index, (head, *column) in enumerate(zip(heads, *shown, strict=True)):
             # Where a terminal is too narrow, names go on in the next line and numbers stay whole.
             width = max(map(len, (head, *column))) if index else None
             table.add_column(
@@ -183,13 +197,13 @@ def print_table(summary: dict[str, Any], console: Console | None = None) -> None
         for row in shown:
             table.add_row(*row)
         console.print(table)
-        console.print(f"truths: {_unit(summary, problem)}s paid for; truth s, train s: seconds of each")
+        console.print(f"truths: {truths} paid for; truth s, train s: seconds of each")
         if "headroom" in reference:
             console.print(
                 f"headroom {reference['headroom']:.3f} ± {reference['headroom_std_error']:.3f} "
                 f"(best fixed {reference['action_word']} {reference['best_fixed_action']})"
             )
-        console.print(sentence(rows, reference), soft_wrap=True)
+        console.print(sentence(rows, reference, truths), soft_wrap=True)
 
 
 def comparison(rows: list[dict[str, Any]]) -> tuple[str, list[list[str]]] | None:
@@ -210,9 +224,10 @@ def to_markdown(summary: dict[str, Any]) -> str:
     """The same tables as Markdown."""
     lines = [f"# {summary['title']}", "", f"`{summary['command']}`", ""]
     for problem in problems(summary):
-        rows, reference = rows_of(summary, problem), summary["references"][problem]
-        lines += [f"## {title_of(problem)}", "", sentence(rows, reference), ""]
-        lines += _table(heads_of(rows, HEADS), [cells(row) for row in rows])
+        rows, truths = rows_of(summary, problem), truths_of(summary, problem)
+        reference = summary["references"].get(problem, {})
+        lines += [f"## {title_of(problem)}", "", sentence(rows, reference, truths), ""]
+        lines += _table(heads_of(rows, HEADS, truths), [cells(row) for row in rows])
         if "headroom" not in reference:
             continue
         half = reference.get("half")
@@ -222,7 +237,8 @@ def to_markdown(summary: dict[str, Any]) -> str:
             "",
         ]
         if worth_a_price(reference) and (found := prices(rows)):
-            lines += [f"{price_caption(reference)}:", "", *_table(PRICE_HEADS, [price_cells(p) for p in found])]
+            heads = heads_of(rows, PRICE_HEADS, truths)
+            lines += [f"{price_caption(reference)}:", "", *_table(heads, [price_cells(p) for p in found])]
         if against := comparison(rows):
             lines += [against[0], "", *_table(DUEL_HEADS, against[1])]
     return "\n".join(lines)
@@ -265,42 +281,44 @@ def _anchor(row: dict[str, Any]) -> str:
     return f"{row['problem'].replace('/', '-')}-{row['algorithm']}"
 
 
-def _unit(summary: dict[str, Any], problem: str) -> str:
-    """What one unit of truth is; results of before other units were known say nothing."""
-    return str(summary.get("units", {}).get(problem, "true evaluation"))
+def truths_of(summary: dict[str, Any], problem: str) -> str:
+    """What a problem's truth is counted in, in the plural."""
+    return f"{summary['units'][problem]}s"
 
 
 def _protocol(summary: dict[str, Any]) -> str:
     """How the problems' truth is measured, and what the figures mean."""
     references = list(summary["references"].values())
-    own = list(dict.fromkeys(r["truth"] for r in references if "truth" in r))
+    own = list(dict.fromkeys(r.get("truth", JUDGED) for r in references))
     words = dict.fromkeys(r["action_word"] for r in references if "headroom" in r)
     regrets = [PROTOCOL.format(action=" or ".join(words))] if words else []
     values = [PROTOCOL_OF_VALUES] if any("headroom" not in r for r in references) else []
-    return " ".join([*own, *regrets, *values])
+    return " ".join([*own, *regrets, *values, AVERAGED])
 
 
 def _problem(summary: dict[str, Any], points: pd.DataFrame, problem: str) -> dict[str, Any]:
-    rows, reference = rows_of(summary, problem), summary["references"][problem]
+    rows, reference = rows_of(summary, problem), summary["references"].get(problem, {})
     mine = points[points["problem"] == problem]
     unit = reference.get("regret_unit", "value")
     if unit == "headroom":
         unit = f"normalised regret (0 optimal, 1 best fixed {reference['action_word']})"
     elif unit == "reward":
         unit = "regret (reward per step)"
-    truths = f"{_unit(summary, problem)}s"
+    truths = truths_of(summary, problem)
     score = "regret" if "headroom" in reference else "value"
     shown = [
         {
             "name": "curves",
             "svg": figures.score_by_truth(mine, rows, score, unit, truths),
-            "caption": f"{score.capitalize()} against {truths}. Bold: the median over seeds; faint: every seed. Horizontal "
-            "lines are exact references that pay for no truth.",
+            "caption": f"{score.capitalize()} against {truths}. Bold: the median over seeds; faint: every seed. "
+            "Horizontal lines are references that pay for no truth.",
         },
         {
             "name": "seconds",
             "svg": figures.score_by_seconds(mine, rows, score, unit),
-            "caption": "The same against seconds: of truth, as they were counted, and of truth and training together.",
+            "caption": "The same against seconds: of truth, as they were counted, and of truth and training together."
+            if (mine["oracle_seconds"] > 0).any()
+            else f"The same against seconds of training; the {truths} came without a time of their own.",
         },
     ]
     if picture := reference.get("picture"):
@@ -317,7 +335,11 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, problem: str) -> dic
             }
         )
         tables.append(
-            {"caption": f"{price_caption(reference)}.", "heads": PRICE_HEADS, "rows": [price_cells(p) for p in found]}
+            {
+                "caption": f"{price_caption(reference)}.",
+                "heads": heads_of(rows, PRICE_HEADS, truths),
+                "rows": [price_cells(p) for p in found],
+            }
         )
     if against:
         tables.append({"caption": against[0], "heads": DUEL_HEADS, "rows": against[1]})
@@ -334,9 +356,10 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, problem: str) -> dic
     return {
         "label": problem,
         "title": title_of(problem),
-        "sentence": sentence(rows, reference),
+        "sentence": sentence(rows, reference, truths),
+        "truths": truths,
         "figures": shown,
-        "heads": heads_of(rows, HEADS),
+        "heads": heads_of(rows, HEADS, truths),
         "table": [{"cells": cells(r), "anchor": _anchor(r)} for r in rows],
         "tables": tables,
         "notes": [*notes, *failures],
@@ -361,6 +384,7 @@ def _group(summary: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
         "anchor": _anchor(row),
         "label": f"{row['algorithm']} · {title_of(row['problem'])}",
         "score": score,
+        "truths": truths_of(summary, row["problem"]),
         "runs": runs,
         "command": f"{summary['command']} --only {row['problem'].partition('/')[0]}/{row['algorithm']}",
         "spec": json.dumps(shown),

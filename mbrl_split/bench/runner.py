@@ -25,7 +25,7 @@ from mbrl_split.bench.results import write_text
 from mbrl_split.bench.suite import Cell, Suite
 from mbrl_split.errors import InvalidInputError, MbrlSplitError
 from mbrl_split.evaluation import JUDGE_SEED, Judge, Regret
-from mbrl_split.evaluation.posed import only_class
+from mbrl_split.evaluation.posed import file_of, only_class
 from mbrl_split.oracles import Ledger, open_store
 from mbrl_split.registry import BASELINES
 from mbrl_split.threads import one_thread
@@ -116,13 +116,13 @@ def run_cell(cell: Cell, folder: Path, home: Path, store_path: Path) -> Outcome:
     """One run, start to finish, and how it ended.
 
     A run that was cut off starts again from its seed: its measurements are in the store, so no truth is paid for
-    twice. ``DONE`` is written last; it says by which text of a baseline's file the run was made.
+    twice. ``DONE`` is written last; it says by which text of the user's own files the run was made.
     """
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     write_text(folder / "spec.json", json.dumps(cell.spec(), indent=2) + "\n")
-    made_by = _text_of_baseline(cell, home)
+    made_by = _text_of_own(cell, home)
     result: dict[str, Any] = {**head_of(cell), "status": "ok", "error": None, "curve": []}
     try:
         with one_thread():
@@ -149,18 +149,20 @@ def head_of(cell: Cell) -> dict[str, Any]:
 
 
 def _finished(cell: Cell, folder: Path, home: Path) -> bool:
-    """Whether there is nothing left to run: the run ended, by the baseline as its file is now or on an unknown day."""
+    """Whether there is nothing left to run: the run ended, by the user's files as they are now or on an unknown day."""
     try:
         made_by = (folder / "DONE").read_text(encoding="utf-8")
     except OSError:
         return False
-    return made_by in ("", _text_of_baseline(cell, home))
+    return made_by in ("", _text_of_own(cell, home))
 
 
-def _text_of_baseline(cell: Cell, home: Path) -> str:
-    """A digest of the file that a row's baseline stands in; empty where it has none."""
-    path = home / "baselines" / f"{cell.algorithm.baseline}.py"
-    return hashlib.sha256(path.read_bytes()).hexdigest() if cell.algorithm.baseline and path.is_file() else ""
+def _text_of_own(cell: Cell, home: Path) -> str:
+    """A digest of the files that a row's baseline and its problem stand in; empty where neither has one."""
+    baseline = home / "baselines" / f"{cell.algorithm.baseline}.py"
+    paths = [baseline if cell.algorithm.baseline and baseline.is_file() else None, file_of(cell.posed, home)]
+    texts = [path.read_bytes() for path in paths if path is not None]
+    return hashlib.sha256(b"".join(texts)).hexdigest() if texts else ""
 
 
 def _measure_and_judge(cell: Cell, folder: Path, home: Path, store_path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass as validated
 from mbrl_split.bench.crossed import crossed
 from mbrl_split.errors import InvalidInputError, MbrlSplitError
 from mbrl_split.evaluation import Problem
-from mbrl_split.evaluation.posed import Posed, labelled, layer_splits, pose
+from mbrl_split.evaluation.posed import Posed, home_of, labelled, layer_splits, pose
 from mbrl_split.refresh import Fidelity
 from mbrl_split.registry import BASELINES, unknown
 
@@ -37,8 +37,8 @@ class Algorithm:
             where its rewards come from if not from the truth.
         schedule: When to pay for new truth.
         acquisition: For which rows.
-        baseline: File name (without ``.py``) of a method in the folder ``baselines`` beside the suite's folder, or the
-            name that another package has registered.
+        baseline: File name (without ``.py``) of a method in a folder ``baselines`` beside the suite's file or one
+            folder up, or the name that another package has registered.
         budget: True evaluations.
         env_steps: Environment steps of a learning agent.
         problems: In which of the suite's problems the row runs, by label, or by the part of the label before its slash;
@@ -81,8 +81,8 @@ class SuiteData:
         title: For reports.
         algorithms: The rows.
         seeds: Replications: their number, or a list.
-        problems: What is posed: registered names, files in a folder ``problems`` beside the suite's, or mappings with
-            ``problem``, ``label`` and ``settings``.
+        problems: What is posed: registered names, files in a folder ``problems`` beside the suite's file or one folder
+            up, or mappings with ``problem``, ``label`` and ``settings``.
         scenarios: With ``models``, shorthand for layer splits, one for each pair.
         models: Language models.
         truth: Of layer splits: ``live``, ``table``, or the oracle of another package.
@@ -152,7 +152,6 @@ class Suite:
 
     path: Path
     data: SuiteData
-    place: Path | None = None  # where its methods and problems live, if not beside it
 
     @property
     def seeds(self) -> list[int]:
@@ -160,12 +159,8 @@ class Suite:
 
     @property
     def home(self) -> Path:
-        """Where the suite's own methods and problems live: beside the folder of the suite, or within it."""
-        beside = (self.place or self.path.parent).resolve()
-        for place in (beside, beside.parent):
-            if (place / "baselines").is_dir() or (place / "problems").is_dir():
-                return place
-        return beside
+        """Where the suite's own methods and problems live."""
+        return home_of(self.path.parent)
 
     @property
     def posed(self) -> list[Posed]:
@@ -193,7 +188,7 @@ class Suite:
                     )
 
 
-def load_suite(path: str | Path, assignments: Sequence[str] = (), *, home: Path | None = None) -> Suite:
+def load_suite(path: str | Path, assignments: Sequence[str] = ()) -> Suite:
     """Read and validate a suite.
 
     Args:
@@ -201,7 +196,6 @@ def load_suite(path: str | Path, assignments: Sequence[str] = (), *, home: Path 
         assignments: ``KEY=VALUE`` overrides; the value is read as YAML. A key names a field of the suite
             (``seeds=20``) or of an algorithm (``ppo-mlp.budget=50``). Setting ``budget`` or ``env_steps`` of the
             suite caps every algorithm's own.
-        home: Where its own methods and problems live; default beside the file.
 
     Raises:
         InvalidInputError: The file cannot be read or used; the line names the place.
@@ -230,8 +224,8 @@ def load_suite(path: str | Path, assignments: Sequence[str] = (), *, home: Path 
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InvalidInputError(f"{path}: {where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
-    suite = Suite(path, data, home)
-    _check(suite)
+    suite = Suite(path, data)
+    _check(suite, narrowed=any(a.partition("=")[0] in ("problems", "scenarios", "models") for a in assignments))
     return suite
 
 
@@ -257,8 +251,11 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
         row[rest] = value
 
 
-def _check(suite: Suite) -> None:
-    """What pydantic cannot know: names that must exist, and rows that must be complete."""
+def _check(suite: Suite, *, narrowed: bool) -> None:
+    """What pydantic cannot know: names that must exist, and rows that must be complete.
+
+    A suite narrowed to some of its problems leaves out the others' rows; else a row names problems of the suite.
+    """
     d = suite.data
 
     def need(condition: bool, message: str) -> None:
@@ -280,7 +277,12 @@ def _check(suite: Suite) -> None:
     for cell in suite.cells():
         good = cell.budget >= 0 and cell.env_steps >= 1
         need(good, f"{cell.algorithm.algorithm}: budget is at least 0 and env_steps at least 1")
+    posed_names = {name for entry in posed for name in (entry.label, entry.short)}
     for row in d.algorithms:
+        for what, names in (("problem", row.problems), ("scenario", row.scenarios)):
+            for name in names or ():
+                if name not in posed_names and not narrowed:
+                    raise InvalidInputError(f"{suite.path}: {row.algorithm}: {unknown(what, name, posed_names)}")
         try:
             _check_row(suite, row)
         except MbrlSplitError as error:

@@ -19,7 +19,7 @@ from mbrl_split.bench.methods import AgentMethod
 from mbrl_split.bench.results import write_text
 from mbrl_split.bench.suite import load_suite
 from mbrl_split.evaluation import Regret
-from mbrl_split.evaluation.posed import Posed, labelled, pose
+from mbrl_split.evaluation.posed import Posed, file_of, home_of, labelled, pose
 from mbrl_split.oracles import Ledger, open_store
 from mbrl_split.threads import one_thread
 from mbrl_split.tuning import Candidate, Cost, Instance, Outcome, Row, TuneData, confirm, cost_of, pick, search
@@ -45,7 +45,7 @@ class RowRunner:
     @classmethod
     def of(cls, data: TuneData, out: Path, home: Path = Path()) -> RowRunner:
         """The runner of a task whose output goes to a folder."""
-        return cls({posed.label: posed for posed in data.posed}, home, out / "measurements.sqlite")
+        return cls({posed.label: posed for posed in data.posed}, home_of(home), out / "measurements.sqlite")
 
     def __call__(self, row: Row, instance: Instance) -> Outcome:
         problem = pose(self.problems[instance.problem], self.home)
@@ -87,10 +87,17 @@ class Tuned:
         """What to tell at the end."""
         c, cost = self.chosen, self.cost
         return [
-            f"kept: trial {c.trial}, regret {c.iqm:.4g} ({c.unit}) with {c.evaluations:.4g} true evaluations a run",
+            f"kept: trial {c.trial}, {scored(c)} with {c.evaluations:.4g} true evaluations a run",
             f"tuning paid {cost.search:g} true evaluations searching and {cost.confirm:g} confirming",
             f"configuration: {self.path}",
         ]
+
+
+def scored(candidate: Candidate) -> str:
+    """What a candidate lost, or is worth where no optimum is known, in words."""
+    if candidate.unit == "value":
+        return f"value {-candidate.iqm:.4g} (IQM, worst {-candidate.worst:.4g})"
+    return f"regret {candidate.iqm:.4g} ({candidate.unit}; IQM, worst {candidate.worst:.4g})"
 
 
 def print_trial(total: int) -> Callable[[Any], None]:
@@ -121,27 +128,31 @@ def tune(
 ) -> Tuned:
     """Search, look at the best again, and write ``tuned.yaml``, ``candidates.yaml``, ``tuning.json`` and figures.
 
+    Problems of the user's own are copied beside what is written, which is complete therefore.
+
     Args:
         data: The task.
         out: The study's folder, and where results go; the same call goes on after an interruption.
         jobs: Processes.
         study: An Optuna study of your own, searched in this process.
-        home: Where the task's folder ``problems`` lies; default the working directory.
+        home: Where the task's file lies, with the user's own problems as beside a suite; default the working directory.
         command: What the files say produced them.
         told: Called with every trial that ended.
     """
     from mbrl_split.bench.tuning_figures import front, history, importance
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    home = home or Path()
-    runner = RowRunner.of(data, out, home)
+    runner = RowRunner.of(data, out, home or Path())
     study = search(data, runner, folder=out, study=study, jobs=jobs, told=told)
     found = confirm(study, data, runner, jobs=jobs)
     chosen, cost = pick(found, data), cost_of(study)
     out.mkdir(parents=True, exist_ok=True)
+    for own in filter(None, (file_of(posed, runner.home) for posed in data.posed)):
+        (out / "problems").mkdir(exist_ok=True)
+        write_text(out / "problems" / own.name, own.read_text(encoding="utf-8"))
     path = out / "tuned.yaml"
-    _write_suite(path, data, [chosen], cost, command, home)
-    _write_suite(out / "candidates.yaml", data, found, cost, command, home)
+    _write_suite(path, data, [chosen], cost, command)
+    _write_suite(out / "candidates.yaml", data, found, cost, command)
     summary = {
         "name": data.name,
         "command": command,
@@ -161,7 +172,7 @@ def tune(
     return Tuned(chosen, found, cost, path)
 
 
-def _write_suite(path: Path, data: TuneData, found: Sequence[Candidate], cost: Cost, command: str, home: Path) -> None:
+def _write_suite(path: Path, data: TuneData, found: Sequence[Candidate], cost: Cost, command: str) -> None:
     """A suite with a row per candidate; the comments say where it comes from."""
     problems = [asdict(labelled(entry)) for entry in data.problems]
     split = {"truth": data.truth, "models": data.models, "scenarios": data.scenarios, "contexts": data.contexts}
@@ -180,13 +191,13 @@ def _write_suite(path: Path, data: TuneData, found: Sequence[Candidate], cost: C
         f"{cost.confirm:g} confirming.",
     ]
     about += [
-        f"{_label(c, found)}: trial {c.trial}, regret {c.iqm:.4g} ({c.unit}; IQM, worst {c.worst:.4g}) on fresh "
-        f"seeds and held-out contexts, {c.evaluations:.4g} true evaluations a run"
+        f"{_label(c, found)}: trial {c.trial}, {scored(c)} on fresh seeds and held-out contexts, "
+        f"{c.evaluations:.4g} true evaluations a run"
         for c in found
     ]
     text = "".join(f"# {line}\n" for line in about) + yaml.safe_dump(suite, sort_keys=False)
     write_text(path, text)
-    load_suite(path, home=home)  # what is written here can be read there
+    load_suite(path)  # what is written here can be read there
 
 
 def _label(candidate: Candidate, found: Sequence[Candidate]) -> str:

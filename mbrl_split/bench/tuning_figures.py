@@ -19,21 +19,26 @@ _FLOOR = 1e-4  # a regret can be 0, or below it by the judge's noise; the axis i
 
 def front(study: Any, found: Sequence[Candidate], chosen: Candidate) -> str:
     """Regret against the true evaluations of a run: all trials, and the candidates when looked at again."""
-    trials = _complete(study)
+    trials, unit = _complete(study), chosen.unit
     paid = [t.values[1] if len(t.values) > 1 else _evaluations(t) for t in trials]
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.4, 4.4))
         axes.scatter(
-            paid, _visible([t.values[0] for t in trials]), s=14, color="#999999", alpha=0.7, label="trials (search)"
+            paid,
+            _visible([t.values[0] for t in trials], unit),
+            s=14,
+            color="#999999",
+            alpha=0.7,
+            label="trials (search)",
         )
         if len(study.directions) > 1:
             best = sorted((t.values[1], t.values[0]) for t in study.best_trials)
             x, y = zip(*best, strict=True)
-            axes.step(x, _visible(y), where="post", color=COLOURS[0], lw=1.6, label="Pareto front (search)")
+            axes.step(x, _visible(y, unit), where="post", color=COLOURS[0], lw=1.6, label="Pareto front (search)")
         ordered = sorted(found, key=lambda c: c.evaluations)
-        at = _visible([c.iqm for c in ordered])
+        at = _visible([c.iqm for c in ordered], unit)
         ends = [c.interval or (c.iqm, c.iqm) for c in ordered]
-        bars = np.abs(np.array([_visible(e) for e in ends]).T - at)
+        bars = np.abs(np.array([_visible(e, unit) for e in ends]).T - at)
         axes.errorbar(
             [c.evaluations for c in ordered],
             at,
@@ -46,16 +51,16 @@ def front(study: Any, found: Sequence[Candidate], chosen: Candidate) -> str:
         )
         axes.scatter(
             [chosen.evaluations],
-            _visible([chosen.iqm]),
+            _visible([chosen.iqm], unit),
             s=150,
             facecolor="none",
             edgecolor="black",
             lw=1.4,
             label="kept",
         )
-        axes.set_yscale("log")
+        axes.set_yscale(_scale(unit))
         axes.set_xlabel("true evaluations per run")
-        axes.set_ylabel(_regret(chosen.unit))
+        axes.set_ylabel(_regret(unit))
         axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=2)
         return to_svg(figure)
 
@@ -63,7 +68,7 @@ def front(study: Any, found: Sequence[Candidate], chosen: Candidate) -> str:
 def history(study: Any) -> str:
     """Regret by trial, and the best so far."""
     trials = sorted(_complete(study), key=lambda t: t.number)
-    regret = [t.values[0] for t in trials]
+    regret, unit = [t.values[0] for t in trials], outcomes_of(trials[0])[0].unit
     feasible = [
         r if all(c <= 0 for c in t.constraints.values()) else np.inf for r, t in zip(regret, trials, strict=True)
     ]
@@ -71,12 +76,14 @@ def history(study: Any) -> str:
     with mpl.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.4, 3.6))
         numbers = np.array([t.number for t in trials])
-        axes.scatter(numbers, _visible(regret), s=16, color=COLOURS[0], label="trial")
+        axes.scatter(numbers, _visible(regret, unit), s=16, color=COLOURS[0], label="trial")
         known = np.isfinite(best)
-        axes.step(numbers[known], _visible(best[known]), where="post", color=COLOURS[1], lw=1.8, label="lowest so far")
-        axes.set_yscale("log")
+        axes.step(
+            numbers[known], _visible(best[known], unit), where="post", color=COLOURS[1], lw=1.8, label="lowest so far"
+        )
+        axes.set_yscale(_scale(unit))
         axes.set_xlabel("trial")
-        axes.set_ylabel(_regret(outcomes_of(trials[0])[0].unit))
+        axes.set_ylabel(_regret(unit))
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
         axes.legend(fontsize=9)
         return to_svg(figure)
@@ -118,9 +125,15 @@ def _evaluations(trial: FrozenTrial) -> float:
     return mean_evaluations(outcomes_of(trial))
 
 
-def _visible(regret: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.maximum(np.asarray(regret, dtype=np.float64), _FLOOR)
+def _visible(regret: Any, unit: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    numbers = np.asarray(regret, dtype=np.float64)
+    return numbers if unit == "value" else np.maximum(numbers, _FLOOR)
+
+
+def _scale(unit: str) -> str:
+    return "linear" if unit == "value" else "log"
 
 
 def _regret(unit: str) -> str:
-    return "normalised regret (0 optimal, 1 best fixed split)" if unit == "headroom" else "regret (reward)"
+    names = {"headroom": "normalised regret (0 optimal, 1 best fixed action)", "reward": "regret (reward)"}
+    return names.get(unit, "minus the value")

@@ -7,16 +7,19 @@ from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.envs import OracleSource
-from mbrl_split.errors import UnsupportedError
+from mbrl_split.errors import InvalidInputError, UnsupportedError
 from mbrl_split.evaluation.gym_problem import RandomPolicy
-from mbrl_split.evaluation.problem import Judgement, Problem
+from mbrl_split.evaluation.problem import Judge, Judgement, Problem
+from mbrl_split.interaction import Policy
 from mbrl_split.oracles import Ledger
+from mbrl_split.refresh import RewardFunction
 
 
 def check_problem(problem: Problem, *, seed: int = 0) -> None:
-    """Check a problem against its contract; takes a few true evaluations and two judgements of a random policy.
+    """Check a problem against its contract; takes some ten true evaluations, two judgements and every reference.
 
     Args:
         problem: The problem to check.
@@ -27,10 +30,10 @@ def check_problem(problem: Problem, *, seed: int = 0) -> None:
     """
     _check_description(problem)
     env = _environment(problem)
-    _check_environment(problem, env, seed)
+    _check_environment(env, seed)
     _check_actions(problem, env)
     _check_judge(problem, env, seed)
-    _check_reward(problem, seed)
+    _check_reward(problem, env, seed)
 
 
 def _say(holds: bool, broken: str) -> None:
@@ -59,12 +62,11 @@ def _environment(problem: Problem) -> VectorEnv[Any, Any, Any]:
     return env
 
 
-def _check_environment(problem: Problem, env: VectorEnv[Any, Any, Any], seed: int) -> None:
+def _check_environment(env: VectorEnv[Any, Any, Any], seed: int) -> None:
     first = np.asarray(env.reset(seed=seed)[0])
     again = np.asarray(env.reset(seed=seed)[0])
     _say(np.array_equal(first, again), "reset(seed=...) gives the same observations every time")
-    policy = RandomPolicy(env.single_action_space, seed)
-    _, reward, *_ = env.step(policy.act(first))
+    _, reward, *_ = env.step(_random(env, seed).act(first))
     _say(bool(np.isfinite(reward).all()), f"the environment's rewards are finite, not {reward}")
 
 
@@ -74,12 +76,18 @@ def _check_actions(problem: Problem, env: VectorEnv[Any, Any, Any]) -> None:
 
 
 def _check_judge(problem: Problem, env: VectorEnv[Any, Any, Any], seed: int) -> None:
-    policy = RandomPolicy(env.single_action_space, seed)
-    one, same = (problem.judge(seed).judge(_Fixed(policy)) for _ in range(2))
+    policy = _Fixed(_random(env, seed), env)
+    one, same = (problem.judge(seed).judge(policy) for _ in range(2))
     _say(isinstance(one, Judgement), f"judge(seed).judge(policy) gives a Judgement, not {one!r}")
     _say(np.array_equal(one.per_unit, same.per_unit), "judges of one seed give a policy the same value")
     _say(bool(np.isclose(one.value, one.per_unit.mean())), "a judgement's value is the mean of its units")
     judge = problem.judge(seed)
+    for name in problem.reference_names:
+        found = _reference(judge, name)
+        _say(isinstance(found, Judgement), f"reference_names holds {name!r}, but the judge gives {found!r} for it")
+    nothing = _reference(judge, "no such reference")
+    refused = isinstance(nothing, InvalidInputError)
+    _say(refused, f"an unknown reference is an InvalidInputError, not {nothing!r}")
     room = judge.headroom
     if room is not None:
         optimal, fixed = (judge.reference(name).value for name in ("optimal", "best-fixed"))
@@ -87,10 +95,19 @@ def _check_judge(problem: Problem, env: VectorEnv[Any, Any, Any], seed: int) -> 
         _say(one.value <= optimal + 6 * max(room.std_error, one.std_error), "no policy is worth more than the optimum")
 
 
-def _check_reward(problem: Problem, seed: int) -> None:
+def _reference(judge: Judge, name: str) -> Judgement | Exception:
+    """The judgement, or what was raised instead."""
+    try:
+        return judge.reference(name)
+    except Exception as error:
+        return error
+
+
+def _check_reward(problem: Problem, env: VectorEnv[Any, Any, Any], seed: int) -> None:
     reward = problem.reward_function()
     if reward is None:
         return
+    _say(problem.oracle() is not None, "a reward function composes an oracle's measurement, and oracle() gives none")
     rng = np.random.default_rng(seed)
     X = np.column_stack([column.sample(4, rng) for column in problem.columns])
     y = rng.random(4)
@@ -98,23 +115,57 @@ def _check_reward(problem: Problem, seed: int) -> None:
     _say(found.shape == (4,), f"reward(measurements (4,), queries) has shape (4,), not {found.shape}")
     many = np.asarray(reward.reward(np.stack([y, y + 1]), X))
     _say(many.shape == (2, 4), f"reward takes several draws at once, (2, 4), and gives their shape, not {many.shape}")
+    _say(np.array_equal(many[0], found), "reward gives each of several draws what it gives that draw alone")
+    if reward.queries is not None:
+        _check_queries(problem, reward, env, seed)
     try:
         policy = problem.lookup(lambda queries: np.zeros(len(queries)))
     except UnsupportedError:
         return
-    oracle = problem.oracle()
-    assert oracle is not None
-    env = problem.make_env(3, source=OracleSource(Ledger(oracle)))
-    action = np.asarray(policy.act(env.reset(seed=seed)[0]))
-    inside = all(env.single_action_space.contains(a) for a in action)
+    obs = env.reset(seed=seed)[0]
+    action = np.asarray(policy.act(obs))
+    inside = action.shape[:1] == (3,) and all(env.single_action_space.contains(a) for a in action)
     _say(inside, f"a look-up acts in the action space, not {action}")
+    alone = np.asarray(policy.act(obs[0]))
+    _say(
+        np.array_equal(alone, action[0]),
+        f"a look-up takes one observation as it takes a batch of one: {action[0]}, not {alone}",
+    )
 
 
-class _Fixed:
-    """The same actions for the same observations, however often they are asked for."""
+def _check_queries(problem: Problem, reward: RewardFunction, env: VectorEnv[Any, Any, Any], seed: int) -> None:
+    """That a step asks, and composes from the answer, what the reward function says."""
+    assert reward.queries is not None
+    obs, space = np.array(env.reset(seed=seed)[0]), env.single_action_space
+    said = np.asarray(reward.queries(obs), dtype=np.float64)
+    shape = (3, getattr(space, "n", None), len(problem.columns))
+    _say(said.shape == shape, f"queries(3 observations) has shape {shape}, not {said.shape}")
+    start = getattr(space, "start", None)
+    _say(reward.first_action == start, f"first_action is the action space's start, {start}, not {reward.first_action}")
+    action = _random(env, seed + 1).act(obs)
+    _, rewards, _, _, info = env.step(action)
+    if "query" not in info:
+        return
+    expected = said[np.arange(3), action - reward.first_action]
+    # In the unit cube: an observation may have been rounded to single precision.
+    gap = np.abs(reward.unit(info["query"]) - reward.unit(expected)).max()
+    _say(gap < 1e-4, f"a step under {action} asks {info['query'].tolist()}; queries said {expected.tolist()}")
+    composed = np.asarray(reward.reward(info["measurement"], info["query"]))
+    same = np.allclose(composed, rewards, rtol=1e-4, atol=1e-6)
+    _say(same, f"a step pays {rewards}, and the reward function composes {composed} from the same measurements")
 
-    def __init__(self, policy: RandomPolicy) -> None:
-        self._action = policy.act(np.zeros((1, 1)))[0]
 
-    def act(self, obs: Any, *, deterministic: bool = True, mask: Any = None) -> Any:
-        return np.stack([self._action] * len(np.asarray(obs)))
+def _random(env: VectorEnv[Any, Any, Any], seed: int) -> RandomPolicy:
+    return RandomPolicy(env.single_observation_space, env.single_action_space, seed)
+
+
+class _Fixed(Policy):
+    """The same action for every observation, however often it is asked for."""
+
+    def __init__(self, policy: RandomPolicy, env: VectorEnv[Any, Any, Any]) -> None:
+        self._action = policy.act(env.single_observation_space.sample())
+        self._ndim = len(env.single_observation_space.shape or ())
+
+    def act(self, obs: ArrayLike, *, deterministic: bool = True, mask: ArrayLike | None = None) -> NDArray[Any]:
+        x = np.asarray(obs)
+        return self._action if x.ndim == self._ndim else np.stack([self._action] * len(x))

@@ -64,12 +64,27 @@ def layer_splits(
     ]
 
 
+def home_of(place: Path) -> Path:
+    """Where the own methods and problems of a suite's file in a folder live: in folders there, or one folder up."""
+    beside = place.resolve()
+    for home in (beside, beside.parent):
+        if (home / "baselines").is_dir() or (home / "problems").is_dir():
+            return home
+    return beside
+
+
+def file_of(posed: Posed, home: Path) -> Path | None:
+    """The file that a problem of the user's own stands in; None for a registered one."""
+    path = home / "problems" / f"{posed.problem}.py"
+    return path if path.is_file() else None
+
+
 def pose(posed: Posed, home: Path) -> Problem:
     """The problem itself; made once per process.
 
     Args:
         posed: Its name and settings.
-        home: Where the suite's folder ``problems`` lies.
+        home: Where the suite's folder ``problems`` lies, see :func:`home_of`.
 
     Raises:
         InvalidInputError: There is no such problem, or its settings cannot be used.
@@ -79,14 +94,13 @@ def pose(posed: Posed, home: Path) -> Problem:
 
 @lru_cache(maxsize=32)
 def _make(name: str, settings: str, home: str) -> Problem:
-    folder = Path(home) / "problems"
-    path = folder / f"{name}.py"
-    if path.is_file():
+    path = file_of(Posed(name), Path(home))
+    if path is not None:
         kind: Any = only_class(path, Problem)
     elif name in PROBLEMS:
         kind = PROBLEMS[name]
     else:
-        known = [*PROBLEMS, *(p.stem for p in sorted(folder.glob("*.py")))]
+        known = [*PROBLEMS, *(p.stem for p in sorted((Path(home) / "problems").glob("*.py")))]
         raise InvalidInputError(unknown("problem", name, known))
     try:
         made: Problem = kind(**json.loads(settings))
@@ -107,7 +121,11 @@ def only_class(path: Path, base: Any) -> Any:
         raise InvalidInputError(f"cannot import {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise InvalidInputError(f"cannot import {path}: {type(error).__name__}: {error}") from error
     found = [m for m in vars(module).values() if inspect.isclass(m) and issubclass(m, base) and m.__module__ == name]
     if len(found) != 1:
         raise InvalidInputError(f"{path} defines {len(found)} subclasses of {base.__name__}; it defines exactly one")

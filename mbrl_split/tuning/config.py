@@ -12,8 +12,8 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
-from mbrl_split.errors import InvalidInputError
-from mbrl_split.evaluation.posed import Posed, labelled, layer_splits
+from mbrl_split.errors import InvalidInputError, MbrlSplitError
+from mbrl_split.evaluation.posed import Posed, home_of, labelled, layer_splits, pose
 from mbrl_split.refresh import Fidelity
 from mbrl_split.registry import ACQUISITIONS, AGENTS, SCHEDULES, SURROGATES, Registry, unknown
 
@@ -69,7 +69,7 @@ class Space:
         source: Surrogates.
         schedule: When to pay; agents that are trained only.
         acquisition: For which rows.
-        trainer: Settings of the loop: ``initial_design``, ``rounds``, ``segment_steps``, …
+        trainer: Settings of the loop: ``initial_design``, ``refresh_batches``, ``segment_steps``, …
         fidelity: How much truth a row gets: fields of :class:`~mbrl_split.refresh.Fidelity`.
         budget: True evaluations at most.
         env_steps: Environment steps of a learning agent.
@@ -109,7 +109,8 @@ class Confirm:
     Attributes:
         top: How many candidates.
         seeds: Fresh seeds, each on every problem.
-        target: With two objectives the cheapest candidate with at most this regret is kept, else the best one.
+        target: With two objectives the cheapest candidate with at most this regret is kept, else the best one (which is
+            always kept where no optimum is known, and values take the place of regrets).
     """
 
     top: int = 5
@@ -144,7 +145,7 @@ class TuneData:
     Example:
         >>> from mbrl_split.tuning import Space, TuneData
         >>> space = Space(agent={"argmax": None}, source={"gp": None, "mlp": None})
-        >>> task = TuneData("first", "Which surrogate", space, scenarios=["equalised"], models=["tiny-llama"], trials=10)
+        >>> task = TuneData("first", "Which surrogate", space, scenarios=["equalised"], models=["tiny-llama"])
         >>> [posed.label for posed in task.posed]
         ['equalised/tiny-llama']
     """
@@ -203,11 +204,16 @@ def load_tune(path: str | Path, assignments: Sequence[str] = ()) -> TuneData:
         raise InvalidInputError(f"{path}: a tuning task is a mapping with name, title, problems and space")
     for assignment in assignments:
         _assign(raw, assignment)
-    return tune_data(raw, str(path))
+    return tune_data(raw, str(path), home=path.parent)
 
 
-def tune_data(raw: dict[str, Any], where: str = "tuning task") -> TuneData:
+def tune_data(raw: dict[str, Any], where: str = "tuning task", *, home: Path | None = None) -> TuneData:
     """Validate a tuning task that is a mapping.
+
+    Args:
+        raw: The task.
+        where: What error lines call it.
+        home: Where the user's own problems are looked for, as beside a suite; default the working directory.
 
     Raises:
         InvalidInputError: It cannot be used; the line names the place.
@@ -219,7 +225,7 @@ def tune_data(raw: dict[str, Any], where: str = "tuning task") -> TuneData:
         deepest = max(error.errors(), key=lambda e: (e["type"] == "unexpected_keyword_argument", len(e["loc"])))
         place = ".".join(str(part) for part in deepest["loc"])
         raise InvalidInputError(f"{where}: {place}: {deepest['msg'][:1].lower()}{deepest['msg'][1:]}") from None
-    _check(data, where)
+    _check(data, where, home_of(home or Path()))
     return data
 
 
@@ -236,7 +242,7 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
     at[last] = yaml.safe_load(text)
 
 
-def _check(data: TuneData, where: str) -> None:
+def _check(data: TuneData, where: str, home: Path) -> None:
     """What pydantic cannot know: names that must exist, and settings that exclude each other."""
 
     def need(condition: bool, message: str) -> None:
@@ -244,6 +250,11 @@ def _check(data: TuneData, where: str) -> None:
             raise InvalidInputError(f"{where}: {message}")
 
     need(bool(data.posed), "at least one problem is needed (or a scenario and a model)")
+    for posed in data.posed:
+        try:
+            pose(posed, home)
+        except MbrlSplitError as error:
+            raise InvalidInputError(f"{where}: {posed.label}: {error}") from None
     need(data.objectives in (["regret"], ["regret", "evaluations"]), "objectives: [regret] or [regret, evaluations]")
     need(data.max_evaluations is None or len(data.objectives) == 1, "max_evaluations goes with objectives: [regret]")
     for name in ("trials", "seeds", "contexts", "startup"):

@@ -116,11 +116,12 @@ def confirm(study: optuna.Study, data: TuneData, runner: Runner, *, jobs: int = 
 def pick(found: list[Candidate], data: TuneData) -> Candidate:
     """The candidate to keep: with two objectives the cheapest within the target, else the one that lost least.
 
-    One that paid more in the confirmation than the constraint allows is kept only where all of them did.
+    A value is no loss, so no target is held against it. One that paid more in the confirmation than the constraint
+    allows is kept only where all of them did.
     """
     found = [c for c in found if c.evaluations <= (data.max_evaluations or np.inf)] or found
-    within = [c for c in found if c.iqm <= data.confirm.target] if len(data.objectives) > 1 else []
-    if within:
+    within = [c for c in found if c.unit != "value" and c.iqm <= data.confirm.target]
+    if within and len(data.objectives) > 1:
         return min(within, key=lambda c: (c.evaluations, c.iqm))
     return min(found, key=lambda c: c.iqm)
 

@@ -54,7 +54,8 @@ def search(
         told: Called with every trial that ended.
 
     Raises:
-        InvalidInputError: The study in the folder is of another task, has other directions, or another process is at it.
+        InvalidInputError: The study in the folder is of another task, has other directions, or another process is at
+            it.
     """
     if jobs < 1:
         raise InvalidInputError(f"--jobs is at least 1, not {jobs}")

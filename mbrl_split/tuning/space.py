@@ -15,7 +15,7 @@ def suggest(trial: BaseTrial, space: Space) -> Row:
     """The configuration that a trial chooses.
 
     Parameters are called ``source``, ``schedule``, ``acquisition``, ``fixed.every``, ``trainer.refresh_batches``,
-    ``fidelity.tokens``, ``budget``; a member's settings are asked for only when the member was chosen.
+    ``fidelity.size``, ``budget``; a member's settings are asked for only when the member was chosen.
     """
     row: Row = {}
     settings: dict[str, dict[str, Any]] = {}

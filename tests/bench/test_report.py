@@ -11,16 +11,16 @@ from rich.console import Console
 
 from mbrl_split import InvalidInputError
 from mbrl_split.bench.comparison import prices
-from mbrl_split.bench.figures import _one_method, regret_by_seconds
+from mbrl_split.bench.figures import _one_method, score_by_seconds
 from mbrl_split.bench.outcome import _references
 from mbrl_split.bench.report import _group, cells, print_table, sentence, to_markdown, write_report
 from mbrl_split.bench.results import curves, summarise
 
+REFERENCE = {"regret_unit": "headroom", "headroom": 0.3, "headroom_std_error": 0.01, "action_word": "split"}
+
 
 def run(algorithm: str, seed: int, curve: list[tuple[float, float]], **parts: str | None) -> dict:
     spec = {
-        "scenario": "equalised",
-        "model": "m",
         "seed": seed,
         "budget": 100,
         "algorithm": {
@@ -30,17 +30,20 @@ def run(algorithm: str, seed: int, curve: list[tuple[float, float]], **parts: st
         },
     }
     points = [
-        {"true_evaluations": e, "oracle_seconds": e / 10, "train_seconds": 1.0, "env_steps": 0, "regret": r}
+        {"true_evaluations": e, "oracle_seconds": e / 10, "train_seconds": 1.0, "env_steps": 0}
+        | {"value": 0.1 - 0.3 * r, "regret": r}
         for e, r in curve
     ]
-    reference = {"regret_unit": "headroom", "headroom": 0.3, "headroom_std_error": 0.01}
     return {
         "folder": f"equalised-m-{algorithm}-s{seed}-0a1b2c3d",
+        "problem": "equalised/m",
+        "labels": {"scenario": "equalised", "model": "m"},
+        "unit": "true evaluation",
         "spec": spec,
         "status": "ok",
         "error": None,
         "curve": points,
-        "reference": reference,
+        "reference": REFERENCE,
     }
 
 
@@ -55,10 +58,10 @@ ORDER = ["random", "ppo-true", "ppo-mlp", "argmax-mlp"]
 
 def summary() -> dict:
     reference = {
-        **RUNS[0]["reference"],
+        **REFERENCE,
         "optimal": 0.1,
         "best_fixed": -0.2,
-        "best_fixed_split": 5,
+        "best_fixed_action": 5,
         "contexts": 50,
         "random": -1.0,
     }
@@ -68,6 +71,7 @@ def summary() -> dict:
         "command": "mbrl-split bench run s.yaml",
         "versions": {"python": "3"},
         "references": {"equalised/m": reference},
+        "units": {"equalised/m": "true evaluation"},
         "rows": summarise(RUNS, ORDER),
     }
 
@@ -98,13 +102,13 @@ def test_the_sentence_says_when_no_rl_was_needed() -> None:
 
 def test_the_sentence_does_not_flatter() -> None:
     bad = [run("ppo-mlp", s, [(100, 1.4)], agent="ppo", source="mlp") for s in range(3)]
-    assert "does not beat the best fixed split" in sentence(summarise(bad, ORDER), RUNS[0]["reference"])
+    assert "does not beat the best fixed split" in sentence(summarise(bad, ORDER), REFERENCE)
 
 
 def test_without_a_trusted_headroom_verdicts_are_in_reward_and_know_its_error() -> None:
     """Losing 0.02 of 0.05 beats the best fixed split; losing 0.04 of 0.05 ± 0.02 does not; 0.3 of 0.05 is no 0.3 of a
     headroom."""
-    reference = {"regret_unit": "reward", "headroom": 0.05, "headroom_std_error": 0.02}
+    reference = {**REFERENCE, "regret_unit": "reward", "headroom": 0.05, "headroom_std_error": 0.02}
     for regret, verdict, converged in (
         (0.02, "beats", True),
         (0.04, "does not beat", True),
@@ -153,18 +157,18 @@ def test_a_failed_run_is_a_row_that_says_why(tmp_path: Path) -> None:
     assert "no luck" in (tmp_path / "report.html").read_text()
 
 
-def test_beating_the_best_fixed_split_takes_the_whole_interval() -> None:
+def test_beating_the_best_fixed_action_takes_the_whole_interval() -> None:
     for spread, verdict in ((0.1, "beats"), (0.9, "does not beat")):
         regrets = [0.8 + spread * (-1) ** s for s in range(10)]
         rows = summarise([run("ppo-mlp", s, [(9, regrets[s])], agent="ppo", source="mlp") for s in range(10)], ORDER)
-        assert f"{verdict} the best fixed split" in sentence(rows, RUNS[0]["reference"])
+        assert f"{verdict} the best fixed split" in sentence(rows, REFERENCE)
 
 
 def test_a_failed_seed_moves_no_other_seeds_figures() -> None:
     failed = {**run("ppo-mlp", 0, [], agent="ppo", source="mlp"), "status": "failed", "error": "no luck"}
     good = [run("ppo-mlp", s, [(100 + 10 * s, s / 10)], agent="ppo", source="mlp") for s in (1, 2)]
     row = summarise([failed, *good], ORDER)[0]
-    runs = _group({"command": ""}, row)["runs"]
+    runs = _group({"command": "", "units": {"equalised/m": "true evaluation"}}, row)["runs"]
     assert [(r["seed"], r["regret"], r["truth"]) for r in runs] == [
         ("0", "failed", "–"),
         ("1", "0.1000", "110"),
@@ -183,7 +187,7 @@ def test_the_sentence_says_no_more_than_the_test_of_the_table_beneath(seeds: int
     runs = [run("ppo-mlp", s, [(100, 0.3)], agent="ppo", source="mlp") for s in range(seeds)]
     extra = [gap or (0.3, -0.2)[s % 2] for s in range(seeds)]
     runs += [run("argmax-mlp", s, [(100, 0.3 + extra[s])], agent="argmax", source="mlp") for s in range(seeds)]
-    assert f"argmax-mlp {words}" in sentence(summarise(runs, ORDER), RUNS[0]["reference"]).replace(
+    assert f"argmax-mlp {words}" in sentence(summarise(runs, ORDER), REFERENCE).replace(
         "is not told apart from it (too few seeds)", "too few seeds"
     )
 
@@ -200,7 +204,7 @@ def test_the_bold_curve_belongs_to_all_seeds_at_every_point() -> None:
         ]
     )
     axes = plt.figure().subplots()
-    _one_method(axes, table, "true_evaluations", "a", "k", "o", "-")
+    _one_method(axes, table, "true_evaluations", "regret", "a", {"color": "k", "marker": "o", "ls": "-"})
     bold = axes.lines[-1]
     assert bold.get_xdata().tolist() == [60]
     assert bold.get_ydata().tolist() == [0.02]
@@ -210,7 +214,7 @@ def test_the_bold_curve_belongs_to_all_seeds_at_every_point() -> None:
 def test_curves_against_seconds_are_of_truth_and_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[plt.Figure] = []
     monkeypatch.setattr("mbrl_split.bench.figures.to_svg", lambda figure: drawn.append(figure) or "")
-    regret_by_seconds(points(), summary()["rows"], "headroom")
+    score_by_seconds(points(), summary()["rows"], "regret", "headroom")
     left, right = drawn[0].axes
     bold = [next(line for line in axes.lines if line.get_label() == "ppo-mlp") for axes in (left, right)]
     assert bold[0].get_xdata().tolist() == [5.0, 7.0, 10.0]  # a tenth of a second each, as RUNS has it
@@ -232,7 +236,7 @@ def test_runs_judged_on_two_tables_are_not_averaged() -> None:
 def points() -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"scenario": "equalised", "model": "m", "algorithm": r["spec"]["algorithm"]["algorithm"], **p}
+            {"problem": r["problem"], **r["labels"], "algorithm": r["spec"]["algorithm"]["algorithm"], **p}
             | {"seed": r["spec"]["seed"]}
             for r in RUNS
             for p in r["curve"]

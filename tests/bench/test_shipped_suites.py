@@ -26,7 +26,7 @@ def test_a_shipped_suite_is_accepted_and_every_row_can_be_built(path: Path) -> N
     for cell in cells:
         row = cell.algorithm
         if cell.seed == 0 and (row.agent or row.baseline):
-            build_method(cell, suite.baselines)
+            build_method(cell, suite.home)
 
 
 def test_rows_for_different_scenarios_may_share_a_label_and_rows_for_one_may_not(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_rows_for_different_scenarios_may_share_a_label_and_rows_for_one_may_not
     path = tmp_path / "s.yaml"
     path.write_text(yaml.safe_dump({**data, "algorithms": rows}))
     assert [(c.name, c.budget) for c in load_suite(path).cells()] == [("equalised/a/0", 300), ("drive/a/0", 9)]
-    for broken, words in ((["equalised", "drive"], "twice in scenario 'drive'"), (["driv"], "did you mean 'drive'")):
+    for broken, words in ((["equalised", "drive"], "twice in 'drive/tiny-llama'"), (["driv"], "did you mean 'drive'")):
         path.write_text(yaml.safe_dump({**data, "algorithms": [{**rows[0], "scenarios": broken}, rows[1]]}))
         with pytest.raises(InvalidInputError, match=words):
             load_suite(path)

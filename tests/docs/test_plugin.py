@@ -13,7 +13,14 @@ from mbrl_split.layer_split import PerplexityOracle, TableOracle, scenario
 from mbrl_split.layer_split.oracle.context import channel_of
 from mbrl_split.oracles import Ledger
 from mbrl_split.refresh import RefreshState
-from mbrl_split.testing import check_agent, check_channel, check_environment, check_oracle, check_surrogate
+from mbrl_split.testing import (
+    check_agent,
+    check_channel,
+    check_environment,
+    check_oracle,
+    check_problem,
+    check_surrogate,
+)
 
 from .plugin import PACKAGE, install
 
@@ -24,6 +31,8 @@ NAMES = {
     "acquisitions": "spread",
     "channels": "saturated",
     "oracles": "formula",
+    "problems": "tilt",
+    "commands": "tilt",
     "baselines": "middle",
 }
 SATURATED = {"kind": "saturated", "settings": {"limit": 2.0}}
@@ -55,6 +64,7 @@ def test_they_keep_the_contracts():
     check_agent(registry.AGENTS["gradient-bandit"])
     check_oracle(registry.ORACLES["formula"]("tiny-llama", scenario("equalised")))
     check_channel(channel_of(scenario("equalised", channel=SATURATED).channel, {"noise": 0.5, "m": 2.0}, 1.5))
+    check_problem(registry.PROBLEMS["tilt"]())
     env = gymnasium.make_vec("mbrl_split_plugin:mbrl_split_plugin/Tilt-v0", num_envs=3)
     check_environment(env)
 
@@ -125,12 +135,49 @@ def test_a_suite_of_plug_ins_runs(tmp_path):
     assert all(0 < point["true_evaluations"] <= 120 for point in last.values())
 
 
-def test_a_plug_in_that_cannot_be_loaded_is_one_line(tmp_path, monkeypatch):
+def test_a_problem_is_posed_by_its_name(tmp_path):
+    bandit = {"algorithm": "bandit", "agent": "gradient-bandit", "source": "oracle", "budget": 400, "env_steps": 400}
+    data = {"name": "s", "title": "t", "seeds": 1, "algorithms": [{"algorithm": "level"}, bandit]}
+    data["problems"] = [{"problem": "tilt", "settings": {"noise_std": 0.2}}]
+    path = tmp_path / "suite.yaml"
+    path.write_text(json.dumps(data))
+    cli.main(["bench", "run", str(path), "--out", str(tmp_path / "out")])
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    level, learnt = summary["rows"]
+    assert summary["units"] == {"tilt": "field measurement"}
+    assert learnt["true_evaluations"] == 400
+    assert "regret" not in learnt
+    assert learnt["value"] > -8 * 0.35 > -8 * 0.4  # of eight steps; tilt 2 is the best to hold, as is known for "level"
+    assert learnt["value"] == pytest.approx(level["value"])
+    data["problems"] = ["tlt"]
+    path.write_text(json.dumps(data))
+    with pytest.raises(InvalidInputError, match="unknown problem 'tlt'; did you mean 'tilt'"):
+        load_suite(path)
+
+
+def test_a_command_is_one_of_the_command_line(capsys):
+    cli.main(["tilt", "--distance", "1.6"])
+    assert capsys.readouterr().out == "3\n"
+
+
+def test_a_plug_in_that_cannot_be_loaded_is_one_line(tmp_path, capsys):
     broken = tmp_path / "broken-2.0.dist-info"
     broken.mkdir()
     (broken / "METADATA").write_text("Metadata-Version: 2.4\nName: broken\nVersion: 2.0\n")
-    (broken / "entry_points.txt").write_text("[mbrl_split.agents]\nlost = no_such_module:Agent\nppo = broken:PPO\n")
+    (broken / "entry_points.txt").write_text(
+        "[mbrl_split.agents]\nlost = no_such_module:Agent\nppo = broken:PPO\n"
+        "[mbrl_split.commands]\nlost = no_such_module:run\nbench run = broken:run\n"
+    )
     with pytest.raises(InvalidInputError, match=r"agent 'lost' of the package broken 2\.0 cannot be loaded: No module"):
         registry.AGENTS["lost"]
     assert registry.AGENTS["ppo"].__module__.startswith("mbrl_split.")
     assert "no_such_module" not in sys.modules
+    # Nor does its command take the place of one of ours, or take the others along.
+    cli.main(["bench", "list", str(PACKAGE)])
+    assert "suite.yaml" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["lost"])
+    assert "command 'lost' of the package broken 2.0 cannot be loaded" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["bench", "run", "absent.yaml"])
+    assert "cannot read the suite absent.yaml" in capsys.readouterr().err

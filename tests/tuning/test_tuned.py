@@ -32,7 +32,7 @@ TASK = {
     "contexts": 60,
     "space": {
         "agent": {"argmax": None},
-        "source": {"gp": None},
+        "source": {"gp": {"warp": "auto"}},
         "acquisition": {"random": None, "ucb": {"kappa": {"low": 0.5, "high": 4.0}}},
         "trainer": {"initial_design": {"low": 8, "high": 30}, "refresh_batches": {"low": 0, "high": 2}},
         "budget": {"low": 20, "high": 50},
@@ -66,7 +66,7 @@ def test_a_study_ends_in_a_suite_that_runs(tmp_path: Path, capsys: pytest.Captur
     assert len(load_suite(out / "candidates.yaml").data.algorithms) == len(summary["candidates"])
 
     # The suite's run pays what the search's runs paid; only seed and contexts differ.
-    outcome = run_cell(cell, tmp_path / "cell", suite.baselines, tmp_path / "store.sqlite")
+    outcome = run_cell(cell, tmp_path / "cell", suite.home, tmp_path / "store.sqlite")
     assert outcome.status == "ok"
     point = json.loads((tmp_path / "cell" / "result.json").read_text())["curve"][-1]
     assert point["true_evaluations"] <= row["budget"]
@@ -88,10 +88,10 @@ def test_a_study_ends_in_a_suite_that_runs(tmp_path: Path, capsys: pytest.Captur
 def test_a_run_is_the_same_wherever_it_runs_and_held_out_contexts_are_others(tmp_path: Path) -> None:
     runner = RowRunner.of(tune_data(TASK), tmp_path)
     row = {"agent": "argmax", "source": "gp", "acquisition": "random", "budget": 30, "env_steps": 1, "settings": {}}
-    first = runner(row, Instance("equalised", "tiny-llama", 5))
+    first = runner(row, Instance("equalised/tiny-llama", 5))
     again, held_out = (
-        runner(row, Instance("equalised", "tiny-llama", 5)),
-        runner(row, Instance("equalised", "tiny-llama", 5, held_out=True)),
+        runner(row, Instance("equalised/tiny-llama", 5)),
+        runner(row, Instance("equalised/tiny-llama", 5, held_out=True)),
     )
     assert first == again
     assert first.true_evaluations <= 30
