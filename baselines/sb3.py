@@ -64,6 +64,8 @@ class StableBaselines(Method):
             try:
                 model.learn(max(rollout, min(chunk, whole)), reset_num_timesteps=False)
             except BudgetExhausted:
+                if model._n_updates == 0:
+                    raise  # what it did was learnt from nothing
                 yield Checkpoint(policy, model.num_timesteps)
                 return
             yield Checkpoint(policy, model.num_timesteps)
