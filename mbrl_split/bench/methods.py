@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mbrl_split.agents import Agent
 from mbrl_split.bench.base import Checkpoint, Method, Policy, Task
 from mbrl_split.bench.follower import Follower
-from mbrl_split.bench.parts import check_learns, check_pays, make
+from mbrl_split.bench.parts import check_begins, check_learns, check_pays, make
 from mbrl_split.bench.planning import SessionPlanner
 from mbrl_split.bench.suite import Algorithm
 from mbrl_split.envs import LLMSplitVector, OracleSource
@@ -98,10 +98,10 @@ class AgentMethod(Method):
             env, agent = self._pair(task)
             check_learns(agent, task, num_envs=env.num_envs, paid=True)
             return
+        check_begins(self._fidelity(), task)
         if self.agent in (ARGMAX, PLANNER) and self.schedule is None:
             self._surrogate(task)
             self._acquisition()
-            self._fidelity()
             return
         trainer = self._trainer_on_surrogate(task, NullLogger())
         if not isinstance(trainer.agent, Follower):

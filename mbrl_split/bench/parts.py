@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mbrl_split.agents import Agent
 from mbrl_split.bench.base import Task
 from mbrl_split.errors import BadInput
 from mbrl_split.oracles import FunctionOracle, Ledger
-from mbrl_split.refresh import Never, RefreshState
+from mbrl_split.refresh import Fidelity, Never, RefreshState
 from mbrl_split.scenarios import Scenario
 from mbrl_split.settings import check_names, settings_of
 from mbrl_split.training import ModelBasedTrainer
@@ -64,6 +65,24 @@ def stand_in(problem: Scenario, *, budget: float, env_steps: int) -> Task:
     return Task(problem, _LAYERS, Ledger(free, budget=budget), 0, env_steps, Path())
 
 
+def check_begins(fidelity: Fidelity, task: Task) -> None:
+    """Refuse a budget that does not pay for the first row that a surrogate begins with.
+
+    Raises:
+        BadInput: Its price alone, without the clean references of its text, is more.
+    """
+    price = row_price(fidelity, task)
+    if task.ledger.budget is not None and task.ledger.budget < price:
+        raise BadInput(
+            f"the budget of {task.ledger.budget:g} true evaluations allows no row to begin with: one costs {price:g}"
+        )
+
+
+def row_price(fidelity: Fidelity, task: Task) -> float:
+    """True evaluations that an initial row costs, references apart: one part."""
+    return replace(fidelity, parts=1).price(task.ledger.oracle.tokens_per_evaluation)
+
+
 def check_learns(agent: Agent, task: Task, *, num_envs: int, paid: bool = False) -> None:
     """Refuse an agent that would not learn once before its run ends.
 
@@ -105,9 +124,12 @@ def check_reached(
     if first <= steps:
         return
     why = ", ".join(f"{setting} {value}" for setting, value in {**pace, "num_envs": num_envs}.items())
+    lower = f", or lower {' or '.join(pace)}" if pace else ""
+    if [value * num_envs for value in pace.values()] == [first] and steps >= num_envs:
+        lower += f" to {steps // num_envs:,}"
     raise BadInput(
         f"{name} would never learn: its first update comes after {first:,} steps ({why}), and {limit} ends the run "
-        f"after {steps:,}; raise {limit} to {first:,}" + (f", or lower {' or '.join(pace)}" if pace else "")
+        f"after {steps:,}; raise {limit} to {first:,}{lower}"
     )
 
 
@@ -124,7 +146,7 @@ def check_pays(trainer: ModelBasedTrainer, task: Task, *, num_envs: int) -> None
     fidelity, limit = trainer.fidelity, math.inf if budget is None else budget
     # What the first rows cost at least, without the clean references of their text.
     rows = trainer.initial_design if isinstance(trainer.initial_design, int) else len(trainer.initial_design)  # type: ignore[arg-type]
-    price = (fidelity.tokens or declared) * fidelity.draws / declared
+    price = row_price(fidelity, task)
     spent = min(rows, math.floor(limit / price)) * price if math.isfinite(limit) else rows * price
     if limit - spent < 1:
         raise BadInput(

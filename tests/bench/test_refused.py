@@ -51,7 +51,7 @@ def complaint(path: Path, *assignments: str) -> str:
             {**MODEL, "env_steps": 20000, "settings": {"schedule": {"every": 5000}}},
             "after 32,768 steps (n_steps 2048, num_envs 16), and env_steps ends the run after 20,000; raise env_steps",
         ),
-        ({**TRUTH, "budget": 150}, "raise budget to 32,768, or lower n_steps"),
+        ({**TRUTH, "budget": 150}, "raise budget to 32,768, or lower n_steps to 9"),
         ({**TRUTH, "budget": 130, "settings": {"agent": {"n_steps": 9}}}, "after 144 steps"),
         ({**TRUTH, "agent": "a2c", "env_steps": 60, "budget": 500}, "raise env_steps to 80"),
         ({**TRUTH, "agent": "dqn", "budget": 1000}, "DQN would never learn: its first update comes after 1,024 steps"),
@@ -149,6 +149,12 @@ def test_an_initial_design_that_takes_the_whole_budget_leaves_a_schedule_nothing
     load_suite(write(tmp_path, {**row, "schedule": "never", "settings": {"agent": {"n_steps": 8}}}))
 
 
+def test_a_budget_for_no_row_at_all_is_refused(tmp_path: Path) -> None:
+    row = {"algorithm": "row", "agent": "argmax", "source": "gp", "budget": 0.4}
+    assert "the budget of 0.4 true evaluations allows no row to begin with" in complaint(write(tmp_path, row))
+    load_suite(write(tmp_path, {**row, "settings": {"fidelity": {"tokens": 256, "parts": 4}}}))
+
+
 @pytest.mark.parametrize(("every", "pays"), [(288, True), (289, False)])
 def test_the_refusal_knows_when_the_loop_asks(every: int, pays: bool, tmp_path: Path) -> None:
     """Rollouts of 32 steps, chunks of 90: asked after 96, 192 and 288 of 320 steps, and never after."""
@@ -195,6 +201,8 @@ def having(**settings: Any) -> dict[str, Any]:
         (having(agent={"n_stepz": 8}), "did you mean 'n_steps'?"),
         (having(agent={"n_steps": "eight"}), "agent ppo"),
         (having(source={"sed": 3}), "unknown setting of source gp 'sed'"),
+        ({**having(source={"hyper_row": 9}), "source": "fading-gp"}, "did you mean 'hyper_rows'?"),
+        ({**having(source={"step": 9}), "source": "fading-mlp"}, "did you mean 'steps'?"),
         (having(baseline={}), "settings.baseline goes with a baseline"),
         ({**having(), "agent": "poo"}, "unknown agent 'poo'; did you mean 'ppo'?"),
         ({**having(), "agent": "argmx"}, "did you mean 'argmax'?"),
