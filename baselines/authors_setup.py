@@ -24,9 +24,11 @@ from torch import nn
 from mbrl_split import BadInput
 from mbrl_split.agents import PPO
 from mbrl_split.bench.base import Array, Checkpoint, Method, Task
-from mbrl_split.envs import LLMSplitVector
+from mbrl_split.bench.parts import check_learns
+from mbrl_split.envs import LLMSplitVector, OracleSource
 from mbrl_split.evaluation import agent_policy
 from mbrl_split.refresh import random_design
+from mbrl_split.scenarios import Scenario
 from mbrl_split.training import RunLogger
 from mbrl_split.training.chunk import learn_chunk
 
@@ -72,6 +74,13 @@ def raw(X: NDArray[np.float64]) -> Array:
     return X[:, [1, 0]]
 
 
+def theirs(task: Task) -> Scenario:
+    """The scenario with their actions."""
+    if task.scenario.dynamics is not None or task.scenario.reference == "start":
+        raise BadInput("the authors' set-up knows no sessions; give a scenario without dynamics, reference 'clean'")
+    return replace(task.scenario, actions="relative", max_move=MAX_MOVE)
+
+
 @dataclass(frozen=True)
 class AuthorsSetup(Method):
     """PPO with relative actions on a frozen network.
@@ -86,9 +95,12 @@ class AuthorsSetup(Method):
     num_envs: int = 16
     agent: dict[str, Any] = field(default_factory=dict)
 
+    def check(self, task: Task) -> None:
+        agent = self._agent(LLMSplitVector(1, theirs(task), source=OracleSource(task.ledger)), task)
+        check_learns(agent, task, num_envs=self.num_envs)
+
     def learn(self, task: Task) -> Iterator[Checkpoint]:
-        if task.scenario.dynamics is not None or task.scenario.reference == "start":
-            raise BadInput("the authors' set-up knows no sessions; give a scenario without dynamics, reference 'clean'")
+        scenario = theirs(task)
         if not np.isfinite(task.ledger.remaining):
             raise BadInput("the authors' set-up spends its budget at once: give one")
         rng = task.rng(1)
@@ -98,11 +110,9 @@ class AuthorsSetup(Method):
             found = len(task.measure(random_design(task.columns, asked, rng), rng))
         rows = task.ledger.rows()
         source = FrozenNetwork(task, raw(rows.X), rows.y, self.epochs, int(task.rng(4).integers(2**31)))
-        theirs = replace(task.scenario, actions="relative", max_move=MAX_MOVE)
-        env = LLMSplitVector(self.num_envs, theirs, source=source)
-        spaces = env.single_observation_space, env.single_action_space
-        agent = PPO(*spaces, seed=int(task.rng(3).integers(2**31)), **self.agent)
-        policy = agent_policy(agent, theirs, task.n_layers)
+        env = LLMSplitVector(self.num_envs, scenario, source=source)
+        agent = self._agent(env, task)
+        policy = agent_policy(agent, scenario, task.n_layers)
         logger, step = RunLogger(task.folder), 0
         while step < task.env_steps:
             step = learn_chunk(
@@ -110,3 +120,7 @@ class AuthorsSetup(Method):
             )
             yield Checkpoint(policy, step)
         logger.close()
+
+    def _agent(self, env: LLMSplitVector, task: Task) -> PPO:
+        spaces = env.single_observation_space, env.single_action_space
+        return PPO(*spaces, seed=int(task.rng(3).integers(2**31)), **self.agent)

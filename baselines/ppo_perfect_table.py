@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike
 from mbrl_split import BadInput
 from mbrl_split.agents import PPO
 from mbrl_split.bench.base import Array, Checkpoint, Method, Task
-from mbrl_split.envs import LLMSplitVector
+from mbrl_split.bench.parts import check_learns
+from mbrl_split.envs import LLMSplitVector, OracleSource
 from mbrl_split.evaluation import agent_policy
 from mbrl_split.oracles import TableOracle
 from mbrl_split.training import RunLogger
@@ -49,15 +50,22 @@ class PPOPerfectTable(Method):
     num_envs: int = 16
     agent: dict[str, Any] = field(default_factory=dict)
 
+    def check(self, task: Task) -> None:
+        agent = self._agent(LLMSplitVector(1, task.scenario, source=OracleSource(task.ledger)), task)
+        check_learns(agent, task, num_envs=self.num_envs)
+
     def learn(self, task: Task) -> Iterator[Checkpoint]:
         if not isinstance(task.ledger.oracle, TableOracle):
             raise BadInput("the perfect table needs truth: table in the suite; there is none behind a live oracle")
         env = LLMSplitVector(self.num_envs, task.scenario, source=Expected(task.ledger.oracle))
-        spaces = env.single_observation_space, env.single_action_space
-        agent = PPO(*spaces, seed=int(task.rng(3).integers(2**31)), **self.agent)
+        agent = self._agent(env, task)
         policy = agent if task.scenario.dynamics is not None else agent_policy(agent, task.scenario, task.n_layers)
         logger, step = RunLogger(task.folder), 0
         while step < task.env_steps:
             step = learn_chunk(agent, env, step, step + task.env_steps // 20, task.env_steps, logger, source="table")
             yield Checkpoint(policy, step)
         logger.close()
+
+    def _agent(self, env: LLMSplitVector, task: Task) -> PPO:
+        spaces = env.single_observation_space, env.single_action_space
+        return PPO(*spaces, seed=int(task.rng(3).integers(2**31)), **self.agent)

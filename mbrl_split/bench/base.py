@@ -180,6 +180,17 @@ class Method(ABC):
         ...         yield Checkpoint(lambda context, split, step: np.full(len(context), 6))
     """
 
+    def check(self, task: Task) -> None:
+        """Refuse a task that the method cannot learn from; asked for every row before the first run of a suite.
+
+        Args:
+            task: As a run's, but for its truth, which is a stand-in, and its folder, which is not there to be used.
+
+        Raises:
+            BadInput: One line that says why, and what would be right.
+        """
+        return
+
     @abstractmethod
     def learn(self, task: Task) -> Iterator[Checkpoint]:
         """Learn from ``task.ledger``, yielding whenever the policy has changed; the last one yielded is final."""

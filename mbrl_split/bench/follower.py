@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.agents import Agent, Callback, History
+from mbrl_split.agents.base import multiple_above
 from mbrl_split.envs import LLMSplitVector
 from mbrl_split.errors import BadInput
 
@@ -58,6 +59,9 @@ class Follower(Agent):
             if callback is not None and callback(self, history.records[-1]):
                 break
         return history
+
+    def next_update(self, after: int = 0, *, num_envs: int = 1, episode_steps: int = 1) -> int:
+        return multiple_above(after, self.n_steps * num_envs)
 
     def on_source_changed(self, version: int) -> None:
         super().on_source_changed(version)

@@ -13,17 +13,21 @@ from numpy.typing import NDArray
 from mbrl_split.agents import Agent
 from mbrl_split.bench.base import Checkpoint, Method, Policy, Task
 from mbrl_split.bench.follower import Follower
+from mbrl_split.bench.parts import check_begins, check_learns, check_pays, make
 from mbrl_split.bench.planning import SessionPlanner
 from mbrl_split.bench.suite import Algorithm
 from mbrl_split.envs import LLMSplitVector, OracleSource
 from mbrl_split.errors import BadInput, BudgetExhausted
 from mbrl_split.evaluation import agent_policy
 from mbrl_split.refresh import Acquisition, Fidelity, RefreshSchedule, clarity, design_pool, sobol_design
-from mbrl_split.registry import ACQUISITIONS, AGENTS, SCHEDULES, SURROGATES
+from mbrl_split.registry import ACQUISITIONS, AGENTS, SCHEDULES, SURROGATES, unknown
+from mbrl_split.settings import check_names, settings_of
 from mbrl_split.surrogates import Surrogate, TabulatedSurrogate
 from mbrl_split.training import (
     ArgmaxPolicy,
+    Logger,
     ModelBasedTrainer,
+    NullLogger,
     RunLogger,
     TruthTrainer,
     lesson,
@@ -35,6 +39,12 @@ ORACLE = "oracle"
 ARGMAX = "argmax"
 PLANNER = "planner"
 _PLANNING = ("dynamics", "sessions", "bins")
+# What a row can set under `trainer`, by what it does; of the model-based loop, what is data and no part of its own.
+_ON_TRUTH = ("num_envs", "chunk_steps")
+_LOOKED_UP = ("initial_design", "rounds", "pool_contexts")
+_OURS = ("env", "agent", "surrogate", "schedule", "acquisition", "ledger", "total_steps", "fidelity", "seed")
+_NO_DATA = ("on_step", "objective", "logger", "checkpoint_dir", "show_progress")
+_ON_SURROGATE = ("num_envs", *(settings_of(ModelBasedTrainer, (*_OURS, *_NO_DATA)) or ()))
 _GRID = 33
 """Points per context column of the table that stands in for the surrogate in the inner loop."""
 
@@ -76,13 +86,51 @@ class AgentMethod(Method):
         return cls(row.agent, row.source, row.schedule, row.acquisition, row.settings)
 
     def learn(self, task: Task) -> Iterator[Checkpoint]:
+        self._check_words(task)
         if self.agent in (ARGMAX, PLANNER):
-            if self.source == ORACLE:
-                raise BadInput(
-                    f"{self.agent} of the oracle is an exact reference itself; name a surrogate as the source"
-                )
             return self._looked_up(task) if self.schedule is None else self._on_surrogate(task)
         return self._on_truth(task) if self.source == ORACLE else self._on_surrogate(task)
+
+    def check(self, task: Task) -> None:
+        """Make every part as a run would, and refuse those that could not learn or pay with what the task allows."""
+        self._check_words(task)
+        if self.source == ORACLE:
+            env, agent = self._pair(task)
+            check_learns(agent, task, num_envs=env.num_envs, paid=True)
+            return
+        check_begins(self._fidelity(), task)
+        if self.agent in (ARGMAX, PLANNER) and self.schedule is None:
+            self._surrogate(task)
+            self._acquisition()
+            return
+        trainer = self._trainer_on_surrogate(task, NullLogger())
+        if not isinstance(trainer.agent, Follower):
+            check_learns(trainer.agent, task, num_envs=trainer.env.num_envs)
+        check_pays(trainer, task, num_envs=trainer.env.num_envs)
+
+    def _check_words(self, task: Task) -> None:
+        """Agent and source are known and go together, and every setting that the row has is one it uses."""
+        looks_up = self.agent in (ARGMAX, PLANNER)
+        if not looks_up and self.agent not in AGENTS:
+            raise BadInput(unknown("agent", self.agent, [*AGENTS, ARGMAX, PLANNER]))
+        if self.source != ORACLE and self.source not in SURROGATES:
+            raise BadInput(unknown("source", self.source, [*SURROGATES, ORACLE]))
+        if looks_up and self.source == ORACLE:
+            raise BadInput(f"{self.agent} of the oracle is an exact reference itself; name a surrogate as the source")
+        if self.agent == PLANNER and task.scenario.dynamics is None:
+            raise BadInput(f"scenario {task.scenario.name!r} has no dynamics to plan for; 'argmax' is its planner")
+        trainer: tuple[str, ...]
+        if self.source == ORACLE:
+            parts, trainer = {"agent"}, _ON_TRUTH
+            for part in ("schedule", "acquisition"):
+                if getattr(self, part) is not None:
+                    raise BadInput(f"source oracle pays for every step: it has no {part}")
+        elif looks_up and self.schedule is None:
+            parts, trainer = {"source", "acquisition", "fidelity"}, _LOOKED_UP
+        else:
+            parts, trainer = {"agent", "source", "schedule", "acquisition", "fidelity"}, _ON_SURROGATE
+        check_names("part in settings", self.settings, {*parts, "trainer"})
+        check_names("setting of trainer", self._trainer, trainer + (_PLANNING if self.agent == PLANNER else ()))
 
     # ---- the three ways to learn --------------------------------------------------------------------------------
 
@@ -90,19 +138,37 @@ class AgentMethod(Method):
         env, agent = self._pair(task)
         budget = task.env_steps if task.ledger.budget is None else min(task.env_steps, int(task.ledger.budget))
         chunk = self._trainer.get("chunk_steps", max(1, budget // 20))
-        trainer = TruthTrainer(
-            env, agent, task.ledger, total_steps=budget, chunk_steps=chunk, logger=RunLogger(task.folder)
-        )
+        logger = _Counting(task.folder)
+        trainer = TruthTrainer(env, agent, task.ledger, total_steps=budget, chunk_steps=chunk, logger=logger)
         for now in trainer.chunks():
             yield Checkpoint(_policy(agent, task), now.step)
-        trainer.logger.close()
+        logger.finish(trainer.step)
         agent.save(task.folder / "agent")
 
     def _on_surrogate(self, task: Task) -> Iterator[Checkpoint]:
+        logger = _Counting(task.folder)
+        trainer = self._trainer_on_surrogate(task, logger)
+        agent = trainer.agent
+        seen: Policy | None = None
+        for now in trainer.chunks():
+            policy = _policy(agent, task)
+            if isinstance(agent, Follower) and policy is seen and not now.finished:
+                continue  # nothing was learnt since, and judging a plan takes longer than following it
+            seen = policy
+            # A follower is its surrogate, the latest refresh included; an agent has yet to learn from that.
+            yield Checkpoint(policy, now.step, None if isinstance(agent, Follower) else now.behind_agent)
+        logger.finish(trainer.step)
+        if not isinstance(agent, Follower):
+            agent.save(task.folder / "agent")
+        trainer.surrogate.save(task.folder / "surrogate")
+
+    def _trainer_on_surrogate(self, task: Task, logger: Logger) -> ModelBasedTrainer:
         surrogate = TabulatedSurrogate(self._surrogate(task), _GRID)
         env, agent = self._pair(task, surrogate)
-        settings = {k: v for k, v in self._trainer.items() if k not in ("num_envs", *_PLANNING)}
-        trainer = ModelBasedTrainer(
+        made: ModelBasedTrainer = make(
+            "trainer",
+            ModelBasedTrainer,
+            {k: v for k, v in self._trainer.items() if k not in ("num_envs", *_PLANNING)},
             env,
             agent,
             surrogate,
@@ -112,21 +178,9 @@ class AgentMethod(Method):
             total_steps=task.env_steps,
             fidelity=self._fidelity(),
             seed=task.seed,
-            logger=RunLogger(task.folder),
-            **settings,
+            logger=logger,
         )
-        seen: Policy | None = None
-        for now in trainer.chunks():
-            policy = _policy(agent, task)
-            if isinstance(agent, Follower) and policy is seen and not now.finished:
-                continue  # nothing was learnt since, and judging a plan takes longer than following it
-            seen = policy
-            # A follower is its surrogate, the latest refresh included; an agent has yet to learn from that.
-            yield Checkpoint(policy, now.step, None if isinstance(agent, Follower) else now.behind_agent)
-        trainer.logger.close()
-        if not isinstance(agent, Follower):
-            agent.save(task.folder / "agent")
-        trainer.surrogate.save(task.folder / "surrogate")
+        return made
 
     def _looked_up(self, task: Task) -> Iterator[Checkpoint]:
         """No training: measure, fit, look up (or plan) the best split; again with what the acquisition picks."""
@@ -193,31 +247,52 @@ class AgentMethod(Method):
         if self.agent in (ARGMAX, PLANNER):
             assert surrogate is not None
             read = partial(self._reader(task), surrogate)
-            return env, Follower(env, read, seed=seed, **self.settings.get("agent", {}))
-        agent: Agent = _make(AGENTS, self.agent)(
-            env.single_observation_space,
-            env.single_action_space,
-            seed=seed,
-            **self.settings.get("agent", {}),
-        )
-        return env, agent
+            return env, self._made("agent", self.agent, Follower, env, read, seed=seed)
+        spaces = env.single_observation_space, env.single_action_space
+        return env, self._made("agent", self.agent, AGENTS[self.agent], *spaces, seed=seed)
 
     def _surrogate(self, task: Task) -> Surrogate:
-        made: Surrogate = _make(SURROGATES, self.source)(
-            seed=int(task.rng(4).integers(2**31)), **self.settings.get("source", {})
-        )
+        seed = int(task.rng(4).integers(2**31))
+        made: Surrogate = self._made("source", self.source, SURROGATES[self.source], seed=seed)
         return made
 
     def _fidelity(self) -> Fidelity:
-        return Fidelity.of(self.settings.get("fidelity", {}))
+        made: Fidelity = self._made("fidelity", "", Fidelity)
+        return made
 
     def _schedule(self) -> RefreshSchedule:
-        made: RefreshSchedule = _make(SCHEDULES, self.schedule or "never")(**self.settings.get("schedule", {}))
+        name = self.schedule or "never"
+        made: RefreshSchedule = self._made("schedule", name, SCHEDULES[name])
         return made
 
     def _acquisition(self) -> Acquisition:
-        made: Acquisition = _make(ACQUISITIONS, self.acquisition or "random")(**self.settings.get("acquisition", {}))
+        name = self.acquisition or "random"
+        made: Acquisition = self._made("acquisition", name, ACQUISITIONS[name], ours=("objective",))
         return made
+
+    def _made(self, part: str, name: str, build: Callable[..., Any], *args: Any, **given: Any) -> Any:
+        """A part with its settings."""
+        return make(f"{part} {name}".rstrip(), build, self.settings.get(part, {}), *args, **given)
+
+
+class _Counting(RunLogger):
+    """A run's log that knows whether anything was learnt."""
+
+    updates = 0
+
+    def log(self, kind: str, step: int, **fields: Any) -> None:
+        self.updates += kind == "train"
+        super().log(kind, step, **fields)
+
+    def finish(self, step: int) -> None:
+        """Close the log of a run of so many steps.
+
+        Raises:
+            BadInput: No update was made in it: not all that ends a run early can be known before.
+        """
+        self.close()
+        if self.updates == 0:
+            raise BadInput(f"the agent learnt nothing: the run ended after {step:,} steps, before its first update")
 
 
 def _policy(agent: Agent, task: Task) -> Policy:
@@ -226,16 +301,3 @@ def _policy(agent: Agent, task: Task) -> Policy:
         followed: Policy = agent.current()
         return followed
     return agent if task.scenario.dynamics is not None else agent_policy(agent, task.scenario, task.n_layers)
-
-
-def _make(registry: Any, name: str) -> Any:
-    """A registered class whose wrong settings are an error of the user's, not a traceback."""
-    cls = registry[name]
-
-    def build(*args: Any, **settings: Any) -> Any:
-        try:
-            return cls(*args, **settings)
-        except TypeError as error:
-            raise BadInput(f"{registry.kind} {name!r}: {error}") from None
-
-    return build

@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mbrl_split.bench.base import Method, Task
 from mbrl_split.bench.judging import Judged, judge_for
 from mbrl_split.bench.methods import AgentMethod
+from mbrl_split.bench.parts import make
 from mbrl_split.bench.results import write_text
 from mbrl_split.bench.suite import EXACT, Cell, Suite
 from mbrl_split.errors import BadInput, MbrlSplitError
@@ -191,19 +192,28 @@ def build_method(cell: Cell, baselines: Path) -> Method:
         return AgentMethod.from_row(row)
     path = baselines / f"{row.baseline}.py"
     if not path.is_file():
-        made: Method = BASELINES[row.baseline](**row.settings.get("baseline", {}))
-        return made
+        return _baseline(row.baseline, BASELINES[row.baseline], row.settings)
     name = f"mbrl_split_baseline_{row.baseline}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise BadInput(f"cannot import the baseline {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except ImportError:  # a package that is not here
+        raise
+    except Exception as error:
+        raise BadInput(f"the baseline {path} cannot be imported: {type(error).__name__}: {error}") from error
     found = [m for m in vars(module).values() if inspect.isclass(m) and issubclass(m, Method) and m.__module__ == name]
     if len(found) != 1:
         raise BadInput(f"{path} defines {len(found)} methods; a baseline file defines exactly one")
-    return found[0](**row.settings.get("baseline", {}))
+    return _baseline(row.baseline, found[0], row.settings)
+
+
+def _baseline(name: str, build: Any, settings: dict[str, dict[str, Any]]) -> Method:
+    made: Method = make(f"baseline {name}", build, settings.get("baseline", {}))
+    return made
 
 
 @contextmanager

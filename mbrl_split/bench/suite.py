@@ -1,24 +1,17 @@
-"""Suites as data: algorithms × scenarios × models × seeds, validated before anything runs."""
+"""Suites as data: algorithms × scenarios × models × seeds. They are read and checked in ``loading``."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as validated
-
-from mbrl_split.bench.crossed import crossed
-from mbrl_split.errors import BadInput
-from mbrl_split.refresh import Fidelity
-from mbrl_split.registry import BASELINES, ORACLES, unknown
-from mbrl_split.scenarios import scenario
 
 EXACT = ("optimal", "best-fixed", "noise-bins", "myopic", "myopic-with-cost", "random")
 """Algorithms that the judge knows exactly; they learn nothing and are charged nothing."""
@@ -153,101 +146,3 @@ class Suite:
                             overrides=d.overrides.get(scenario_name, {}),
                             judge=d.judge,
                         )
-
-
-def load_suite(path: str | Path, assignments: Sequence[str] = ()) -> Suite:
-    """Read and validate a suite.
-
-    Args:
-        path: A YAML file.
-        assignments: ``KEY=VALUE`` overrides; the value is read as YAML. A key names a field of the suite
-            (``seeds=20``) or of an algorithm (``ppo-mlp.budget=50``). Setting ``budget`` or ``env_steps`` of the
-            suite caps every algorithm's own.
-
-    Raises:
-        BadInput: The file cannot be read or used; the line names the place.
-    """
-    path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"cannot read the suite {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise BadInput(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
-    if not isinstance(raw, dict):
-        raise BadInput(f"{path}: a suite is a mapping with name, title, algorithms, scenarios, models and seeds")
-    try:
-        if isinstance(raw.get("algorithms"), list):
-            raw["algorithms"] = [one for row in raw["algorithms"] for one in crossed(row)]
-    except BadInput as error:
-        raise BadInput(f"{path}: {error}") from None
-    for assignment in assignments:
-        _assign(raw, assignment)
-    try:
-        data = TypeAdapter(SuiteData).validate_python(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadInput(f"{path}: {where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
-    suite = Suite(path, data)
-    _check(suite)
-    return suite
-
-
-def _assign(raw: dict[str, Any], assignment: str) -> None:
-    key, equals, text = assignment.partition("=")
-    if not equals:
-        raise BadInput(f"--set takes KEY=VALUE, not {assignment!r}")
-    value = yaml.safe_load(text)
-    label, dot, rest = key.rpartition(".")
-    if not dot:
-        raw[key] = value
-        if key in ("budget", "env_steps") and isinstance(value, (int, float)):
-            for row in raw.get("algorithms", []):
-                if isinstance(row, dict) and key in row:
-                    row[key] = min(row[key], value)
-        return
-    rows = [r for r in raw.get("algorithms", []) if isinstance(r, dict) and r.get("algorithm") == label]
-    if not rows:
-        raise BadInput(unknown("algorithm in --set", label, [r["algorithm"] for r in raw.get("algorithms", [])]))
-    for row in rows:
-        row[rest] = value
-
-
-def _check(suite: Suite) -> None:
-    """What pydantic cannot know: names that must exist, and rows that must be complete."""
-    d = suite.data
-    if d.truth not in ORACLES:
-        raise BadInput(f"{suite.path}: truth: {unknown('oracle', d.truth, ORACLES)}")
-    if not suite.seeds:
-        raise BadInput(f"{suite.path}: seeds: at least one is needed")
-    for cell in suite.cells():
-        if cell.budget < 0 or cell.env_steps < 1:
-            raise BadInput(f"{suite.path}: {cell.algorithm.algorithm}: budget is at least 0 and env_steps at least 1")
-    for name in d.scenarios:
-        scenario(name, **d.overrides.get(name, {}))
-    for name in d.scenarios:
-        labels = [a.algorithm for a in d.algorithms if a.scenarios is None or name in a.scenarios]
-        for label in labels:
-            if labels.count(label) > 1:
-                raise BadInput(f"{suite.path}: algorithm {label!r} stands there twice in scenario {name!r}")
-    for row in d.algorithms:
-        for name in row.scenarios or []:
-            if name not in d.scenarios:  # a suite narrowed to some of its scenarios leaves out the others' rows
-                scenario(name)
-        if row.algorithm in EXACT:
-            continue
-        try:
-            Fidelity.of(row.settings.get("fidelity", {}))
-        except BadInput as error:
-            raise BadInput(f"{suite.path}: {row.algorithm}: {error}") from None
-        if row.baseline is not None:
-            if not (suite.baselines / f"{row.baseline}.py").is_file() and row.baseline not in BASELINES:
-                known = [*(p.stem for p in suite.baselines.glob("*.py")), *BASELINES]
-                raise BadInput(f"{suite.path}: {row.algorithm}: {unknown('baseline', row.baseline, known)}")
-        elif row.agent is None or row.source is None:
-            raise BadInput(
-                f"{suite.path}: {row.algorithm}: needs an agent and a source, a baseline, or a name in {EXACT}"
-            )

@@ -16,13 +16,29 @@ import yaml
 
 from mbrl_split.bench.base import Checkpoint, Task
 from mbrl_split.bench.judging import judge_for
+from mbrl_split.bench.loading import load_suite
 from mbrl_split.bench.methods import AgentMethod
+from mbrl_split.bench.parts import stand_in
 from mbrl_split.bench.results import write_text
-from mbrl_split.bench.suite import load_suite
+from mbrl_split.errors import BadInput
 from mbrl_split.oracles import Ledger, Oracle, PerplexityOracle, TableOracle, open_store
 from mbrl_split.scenarios import scenario
 from mbrl_split.threads import one_thread
-from mbrl_split.tuning import Candidate, Cost, Instance, Outcome, Row, TuneData, confirm, cost_of, pick, search
+from mbrl_split.tuning import (
+    Candidate,
+    Cost,
+    Infeasible,
+    Instance,
+    Outcome,
+    Range,
+    Row,
+    TuneData,
+    confirm,
+    cost_of,
+    pick,
+    search,
+)
+from mbrl_split.tuning.config import Settings, Value
 
 SEARCH_CONTEXTS, HELD_OUT_CONTEXTS = 1201, 1202
 """Seeds of the contexts that tuning judges on; suites judge on contexts of another seed again."""
@@ -66,14 +82,62 @@ class RowRunner:
             else TableOracle.load(instance.model, problem, half="replay")
         )
         ledger = Ledger(oracle, open_store(self.store) if live else None, budget=row["budget"])
-        method = AgentMethod(
-            row["agent"], row["source"], row.get("schedule"), row.get("acquisition"), row.get("settings", {})
-        )
+        method = _method(row)
         with one_thread(), tempfile.TemporaryDirectory() as folder:
             task = Task(problem, judge.n_layers, ledger, instance.seed, row["env_steps"], Path(folder))
+            try:
+                method.check(task)
+            except BadInput as error:
+                raise Infeasible(str(error)) from None
             last: Checkpoint = deque(method.learn(task), maxlen=1)[0]
             regret = judge.judge(last.policy)["regret"]
         return Outcome(regret, judge.reference()["regret_unit"], float(ledger.spent), float(ledger.seconds))
+
+
+def _method(row: Row) -> AgentMethod:
+    return AgentMethod(
+        row["agent"], row["source"], row.get("schedule"), row.get("acquisition"), row.get("settings", {})
+    )
+
+
+def check_space(data: TuneData) -> None:
+    """Refuse a space that names what is not there, or in which some member could never learn or pay.
+
+    Every member is looked at once, with the mildest values of all that is open: shortest rollouts, most steps, largest
+    budget. A trial that draws harder ones and cannot learn with them is told as failed.
+
+    Raises:
+        BadInput: In one line.
+    """
+    space = data.space
+    first = {part: next(iter(members)) for part, members in space.parts.items()}
+    for part, members in space.parts.items():
+        for member in members:
+            chosen = {**first, part: member}
+            settings = {p: _mildest(space.parts[p][name] or {}) for p, name in chosen.items()}
+            settings |= {"trainer": _mildest(space.trainer), "fidelity": _mildest(space.fidelity)}
+            row = {**chosen, "settings": {p: own for p, own in settings.items() if own}}
+            most = _mildest({"budget": space.budget, "env_steps": space.env_steps}, largest=True)
+            for name in data.scenarios:
+                problem = scenario(name, **data.overrides.get(name, {}))
+                try:
+                    _method(row).check(stand_in(problem, budget=most["budget"], env_steps=most["env_steps"]))
+                except BadInput as error:
+                    raise BadInput(f"{data.name}: space: {error}") from None
+
+
+def _mildest(settings: Settings, *, largest: bool = False) -> dict[str, Any]:
+    """The least (or largest) value of every setting that is open; of choices without an order the first."""
+
+    def of(value: Value) -> Any:
+        if isinstance(value, Range):
+            return value.high if largest else value.low
+        if not isinstance(value, list):
+            return value
+        ordered = all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+        return (max(value) if largest else min(value)) if ordered else value[0]
+
+    return {name: of(value) for name, value in settings.items()}
 
 
 @dataclass(frozen=True)
@@ -136,9 +200,13 @@ def tune(
         study: An Optuna study of your own, searched in this process.
         command: What the files say produced them.
         told: Called with every trial that ended.
+
+    Raises:
+        BadInput: The space names what is not there, or holds a part that could never learn or pay.
     """
     from mbrl_split.bench.tuning_figures import front, history, importance
 
+    check_space(data)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     runner = RowRunner.of(data, out)
     study = search(data, runner, folder=out, study=study, jobs=jobs, told=told)

@@ -8,7 +8,6 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
@@ -16,6 +15,7 @@ from mbrl_split.errors import BadInput
 from mbrl_split.refresh import Fidelity
 from mbrl_split.registry import ACQUISITIONS, AGENTS, SCHEDULES, SURROGATES, Registry, unknown
 from mbrl_split.scenarios import scenario
+from mbrl_split.settings import check_names, read_assignment, read_settings
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -190,21 +190,20 @@ def load_tune(path: str | Path, assignments: Sequence[str] = ()) -> TuneData:
         BadInput: The file cannot be read or used; the line names the place.
     """
     path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise BadInput(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(raw, dict):
-        raise BadInput(f"{path}: a tuning task is a mapping with name, title, scenarios, models and space")
+    raw = read_settings(path, "a tuning task is a mapping with name, title, scenarios, models and space")
+    written = raw.get("scenarios")
     for assignment in assignments:
         _assign(raw, assignment)
-    return tune_data(raw, str(path))
+    return tune_data(raw, str(path), written=written if isinstance(written, list) else ())
 
 
-def tune_data(raw: dict[str, Any], where: str = "tuning task") -> TuneData:
+def tune_data(raw: dict[str, Any], where: str = "tuning task", *, written: Sequence[str] = ()) -> TuneData:
     """Validate a tuning task that is a mapping.
+
+    Args:
+        raw: The mapping.
+        where: What errors call it.
+        written: Scenarios besides its own that overrides may name: those of a file that was narrowed to some.
 
     Raises:
         BadInput: It cannot be used; the line names the place.
@@ -214,26 +213,29 @@ def tune_data(raw: dict[str, Any], where: str = "tuning task") -> TuneData:
     except ValidationError as error:
         # Of a value that fits no form every form complains: a misspelt field, or the deepest complaint, knows most.
         deepest = max(error.errors(), key=lambda e: (e["type"] == "unexpected_keyword_argument", len(e["loc"])))
-        place = ".".join(str(part) for part in deepest["loc"])
-        raise BadInput(f"{where}: {place}: {deepest['msg'][:1].lower()}{deepest['msg'][1:]}") from None
-    _check(data, where)
+        *parents, last = (str(part) for part in deepest["loc"])
+        if deepest["type"] == "unexpected_keyword_argument":
+            owner = {"": TuneData, "space": Space, "confirm": Confirm}.get(parents[-1] if parents else "", Range)
+            message = unknown("field", last, [f.name for f in dataclasses.fields(owner)])
+        else:
+            message = f"{deepest['msg'][:1].lower()}{deepest['msg'][1:]}"
+        raise BadInput(f"{where}: {'.'.join([*parents, last])}: {message}") from None
+    _check(data, where, written)
     return data
 
 
 def _assign(raw: dict[str, Any], assignment: str) -> None:
-    key, equals, text = assignment.partition("=")
-    if not equals:
-        raise BadInput(f"--set takes KEY=VALUE, not {assignment!r}")
+    key, value = read_assignment(assignment)
     *parents, last = key.split(".")
     at = raw
     for parent in parents:
         at = at.setdefault(parent, {})
         if not isinstance(at, dict):
             raise BadInput(f"--set {assignment}: {parent!r} has no fields")
-    at[last] = yaml.safe_load(text)
+    at[last] = value
 
 
-def _check(data: TuneData, where: str) -> None:
+def _check(data: TuneData, where: str, written: Sequence[str]) -> None:
     """What pydantic cannot know: names that must exist, and settings that exclude each other."""
 
     def need(condition: bool, message: str) -> None:
@@ -241,8 +243,14 @@ def _check(data: TuneData, where: str) -> None:
             raise BadInput(f"{where}: {message}")
 
     need(bool(data.problems), "at least one scenario and one model are needed")
-    for name in data.scenarios:
-        scenario(name, **data.overrides.get(name, {}))
+    try:
+        for name in data.scenarios:
+            scenario(name)
+        check_names("scenario in overrides", data.overrides, {*data.scenarios, *written})
+        for name, fields in data.overrides.items():
+            scenario(name, **fields)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from None
     need(data.objectives in (["regret"], ["regret", "evaluations"]), "objectives: [regret] or [regret, evaluations]")
     need(data.max_evaluations is None or len(data.objectives) == 1, "max_evaluations goes with objectives: [regret]")
     for name in ("trials", "seeds", "contexts", "startup"):
