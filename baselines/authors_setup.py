@@ -24,7 +24,9 @@ from torch import nn
 from mbrl_split import InvalidInputError
 from mbrl_split.agents import PPO
 from mbrl_split.bench.base import Array, CurvePoint, Method, Task
-from mbrl_split.layer_split import LLMSplitVector, SplitRule, agent_policy
+from mbrl_split.bench.parts import check_learns
+from mbrl_split.interaction import OracleSource
+from mbrl_split.layer_split import LLMSplitVector, Scenario, SplitRule, agent_policy
 from mbrl_split.refresh import random_design
 from mbrl_split.training import RunLogger
 from mbrl_split.training.segment import learn_segment
@@ -71,6 +73,16 @@ def raw(X: NDArray[np.float64]) -> Array:
     return X[:, [1, 0]]
 
 
+def theirs(task: Task) -> Scenario:
+    """The scenario with their actions."""
+    scenario: Scenario = task.problem.scenario
+    if scenario.context_process is not None or scenario.reference == "start":
+        raise InvalidInputError(
+            "the authors' set-up knows no sessions; give a scenario without context_process, reference 'clean'"
+        )
+    return replace(scenario, actions="relative", max_move=MAX_MOVE)
+
+
 @dataclass(frozen=True)
 class AuthorsSetup(Method):
     """PPO with relative actions on a frozen network.
@@ -85,11 +97,12 @@ class AuthorsSetup(Method):
     num_envs: int = 16
     agent: dict[str, Any] = field(default_factory=dict)
 
+    def check(self, task: Task) -> None:
+        agent = self._agent(LLMSplitVector(1, theirs(task), source=OracleSource(task.ledger)), task)
+        check_learns(agent, task, num_envs=self.num_envs)
+
     def learn(self, task: Task) -> Iterator[CurvePoint]:
-        if task.problem.scenario.context_process is not None or task.problem.scenario.reference == "start":
-            raise InvalidInputError(
-                "the authors' set-up knows no sessions; give a scenario without context_process, reference 'clean'"
-            )
+        scenario = theirs(task)
         if not np.isfinite(task.ledger.remaining):
             raise InvalidInputError("the authors' set-up spends its budget at once: give one")
         rng = task.rng(1)
@@ -99,12 +112,10 @@ class AuthorsSetup(Method):
             found = len(task.measure(random_design(task.columns, asked, rng), rng))
         rows = task.ledger.rows()
         source = FrozenNetwork(task, raw(rows.X), rows.y, self.epochs, int(task.rng(4).integers(2**31)))
-        theirs = replace(task.problem.scenario, actions="relative", max_move=MAX_MOVE)
-        env = LLMSplitVector(self.num_envs, theirs, source=source)
-        spaces = env.single_observation_space, env.single_action_space
-        agent = PPO(*spaces, seed=int(task.rng(3).integers(2**31)), **self.agent)
+        env = LLMSplitVector(self.num_envs, scenario, source=source)
+        agent = self._agent(env, task)
         n_layers = task.problem.n_layers
-        policy = SplitRule(task.problem.scenario, n_layers, agent_policy(agent, theirs, n_layers))
+        policy = SplitRule(task.problem.scenario, n_layers, agent_policy(agent, scenario, n_layers))
         logger, step = RunLogger(task.folder), 0
         while step < task.env_steps:
             step = learn_segment(
@@ -112,3 +123,7 @@ class AuthorsSetup(Method):
             )
             yield CurvePoint(policy, step)
         logger.close()
+
+    def _agent(self, env: LLMSplitVector, task: Task) -> PPO:
+        spaces = env.single_observation_space, env.single_action_space
+        return PPO(*spaces, seed=int(task.rng(3).integers(2**31)), **self.agent)

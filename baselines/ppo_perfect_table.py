@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from mbrl_split import InvalidInputError
 from mbrl_split.agents import PPO
 from mbrl_split.bench.base import Array, CurvePoint, Method, Task
+from mbrl_split.bench.parts import check_learns
 from mbrl_split.layer_split import TableOracle
 from mbrl_split.training import RunLogger
 from mbrl_split.training.segment import learn_segment
@@ -47,16 +48,22 @@ class PPOPerfectTable(Method):
     num_envs: int = 16
     agent: dict[str, Any] = field(default_factory=dict)
 
+    def check(self, task: Task) -> None:
+        check_learns(self._agent(task.make_env(1), task), task, num_envs=self.num_envs)
+
     def learn(self, task: Task) -> Iterator[CurvePoint]:
         if not isinstance(task.ledger.oracle, TableOracle):
             raise InvalidInputError(
                 "the perfect table needs truth: table in the suite; there is none behind a live oracle"
             )
         env = task.make_env(self.num_envs, Expected(task.ledger.oracle))
-        spaces = env.single_observation_space, env.single_action_space
-        agent = PPO(*spaces, seed=int(task.rng(3).integers(2**31)), **self.agent)
+        agent = self._agent(env, task)
         logger, step = RunLogger(task.folder), 0
         while step < task.env_steps:
             step = learn_segment(agent, env, step, step + task.env_steps // 20, task.env_steps, logger, source="table")
             yield CurvePoint(agent, step)
         logger.close()
+
+    def _agent(self, env: Any, task: Task) -> PPO:
+        spaces = env.single_observation_space, env.single_action_space
+        return PPO(*spaces, seed=int(task.rng(3).integers(2**31)), **self.agent)

@@ -15,9 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split import BudgetExhaustedError, InvalidInputError
 from mbrl_split.agents import to_sb3
+from mbrl_split.agents.base import multiple_above
 from mbrl_split.bench.base import CurvePoint, Method, Task
+from mbrl_split.bench.parts import check_reached
 from mbrl_split.interaction import Policy
 
+# What says when an agent of theirs learns first, with their own values.
+FIRST = {"ppo": {"n_steps": 2048}, "a2c": {"n_steps": 5}, "dqn": {"learning_starts": 100, "train_freq": 4}}
 POINTS = 20
 """Points of the curve, about."""
 
@@ -36,6 +40,15 @@ class StableBaselines(Method):
     num_envs: int = 16
     config: dict[str, Any] = field(default_factory=dict)
 
+    def check(self, task: Task) -> None:
+        pace = {name: self.config.get(name, value) for name, value in FIRST[self.agent].items()}
+        if self.agent == "dqn":
+            steps = pace["train_freq"] if isinstance(pace["train_freq"], int) else 1  # else in episodes
+            first = multiple_above(pace["learning_starts"], steps * self.num_envs)
+        else:
+            first = pace["n_steps"] * self.num_envs
+        check_reached(first, f"Stable-Baselines3's {self.agent}", pace, task, num_envs=self.num_envs, paid=True)
+
     def learn(self, task: Task) -> Iterator[CurvePoint]:
         env = task.make_env(self.num_envs)
         steps = int(min(task.env_steps, task.ledger.remaining))
@@ -49,6 +62,8 @@ class StableBaselines(Method):
             try:
                 model.learn(max(rollout, min(segment, whole)), reset_num_timesteps=False)
             except BudgetExhaustedError:
+                if model._n_updates == 0:
+                    raise  # what it did was learnt from nothing
                 yield CurvePoint(policy, model.num_timesteps)
                 return
             yield CurvePoint(policy, model.num_timesteps)

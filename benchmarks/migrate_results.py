@@ -5,8 +5,8 @@
 A published run is known by the name of its folder, which holds a digest of all that its result depends on, names of
 settings included. For every folder of published results this lists the runs of its command as the suite of the given
 revision has them, and as today's suite has them, and gives each published run the name of today's run of the same
-problem, row and seed. Rows whose results a change does touch must be run again: the script cannot know, whoever calls it
-must. Published runs that the old suite does not list (of rows that have changed before) keep their old names.
+problem, row and seed. Rows whose results a change does touch must be run again: the script cannot know, whoever calls
+it must. Published runs that the old suite does not list (of rows that have changed before) keep their old names.
 
 The first migration also brought the words of before the house was divided up to date (see ``NEW_WORDS``).
 """
@@ -46,7 +46,9 @@ PICTURE = {"splits": "x", "levels": "lines", "nll": "y", "std_error": "std_error
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("revision", help="the last revision whose suites list the published runs by their present names")
+    parser.add_argument(
+        "revision", help="the last revision whose suites list the published runs by their present names"
+    )
     revision = parser.parse_args().revision
     root = Path(__file__).parents[1]
     with tempfile.TemporaryDirectory() as folder:

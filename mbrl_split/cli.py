@@ -94,10 +94,11 @@ def bench_run(
         published: Folder of published results of the suite: what is there counts as run.
     """
     from mbrl_split.bench import load_suite, restore, run_suite, select
-    from mbrl_split.bench.outcome import conclude
 
     assignments = [*set, *([f"seeds={seeds}"] if seeds is not None else [])]
     loaded = load_suite(suite, assignments)
+    from mbrl_split.bench.outcome import conclude  # figures and tables: a suite that is refused waits for none of it
+
     target = out or Path("runs") / loaded.data.name
     chosen = select(loaded, only, shard_of(shard))
     command = "mbrl-split bench run " + str(suite) + "".join(f" --set {a}" for a in assignments)
@@ -141,9 +142,10 @@ def bench_report(suite: Positional[Path], out: Path | None = None, set: Assignme
         set: The overrides it ran with.
     """
     from mbrl_split.bench import load_suite
-    from mbrl_split.bench.outcome import conclude
 
     loaded = load_suite(suite, list(set))
+    from mbrl_split.bench.outcome import conclude
+
     target = out or Path("runs") / loaded.data.name
     conclude(loaded, target, "mbrl-split bench run " + str(suite) + "".join(f" --set {a}" for a in set))
     print(f"report: {target / 'report.html'}")
@@ -159,9 +161,10 @@ def train(config: Positional[Path], out: Path = Path("runs/train"), seed: int = 
         set: KEY=VALUE overrides.
     """
     from mbrl_split.bench import load_suite, run_suite
-    from mbrl_split.bench.outcome import conclude
 
     loaded = load_suite(config, [*set, f"seeds=[{seed}]"])
+    from mbrl_split.bench.outcome import conclude
+
     cells = list(loaded.cells())
     if len(cells) != 1:
         raise InvalidInputError(f"{config} describes {len(cells)} runs; train takes one (use `mbrl-split bench run`)")

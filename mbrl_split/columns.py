@@ -66,8 +66,8 @@ def check_rows(X: ArrayLike, columns: Sequence[Column]) -> NDArray[np.float64]:
     """The query matrix as float64 of shape (n, len(columns)), or one clear line about the first bad value.
 
     Raises:
-        InvalidInputError: Wrong shape, a value that is not finite, outside its column's range, or not an integer where the
-            column is ordinal.
+        InvalidInputError: Wrong shape, a value that is not finite, outside its column's range, or not an integer
+            where the column is ordinal.
     """
     x = np.asarray(X, dtype=np.float64)
     names = ", ".join(c.name for c in columns)

@@ -24,7 +24,7 @@ _HOME = {
     "check_problem": "mbrl_split.evaluation.conformance",
     "check_channel": "mbrl_split.channels.conformance",
 }
-__all__ = ["check_any", *_HOME]  # noqa: PLE0604  (names that __getattr__ answers)
+__all__ = ["check_any", *_HOME]
 _CONTRACT = {
     "check_surrogate": "mbrl_split.surrogates.base:Surrogate",
     "check_agent": "mbrl_split.agents.base:Agent",

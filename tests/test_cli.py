@@ -105,10 +105,10 @@ def test_texts_that_cannot_be_measured(
 def test_a_spent_budget_is_one_line_and_the_truth_that_was_paid_for_stays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    row = {"algorithm": "argmax-mlp", "agent": "argmax", "source": "mlp", "budget": 0}
+    row = {"algorithm": "argmax-mlp", "agent": "argmax", "source": "mlp", "budget": 1}  # a row, and not its reference
     small = {"overrides": {"equalised": {"pool": 8, "windows": 2}}, "algorithms": [row]}
     line = refused(capsys, "train", suite(tmp_path, **small), "--out", str(tmp_path / "out"), last_line=True)
-    assert "budget of 0" in line
+    assert "budget of 1 true evaluations allows no row to begin with" in line
 
 
 def test_a_target_that_does_not_conform(capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,11 +93,9 @@ def public_names(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             found.add(node.name)
-        if (
-            (isinstance(node, ast.FunctionDef)
-            and not node.name.startswith("_"))
-            or getattr(node, "name", "") == "__init__"
-        ):
+        if (isinstance(node, ast.FunctionDef) and not node.name.startswith("_")) or getattr(
+            node, "name", ""
+        ) == "__init__":
             found |= {a.arg for a in [*node.args.args, *node.args.kwonlyargs]}  # type: ignore[union-attr]
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             found.add(node.target.id)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.agents import categorical
+from mbrl_split.agents.base import multiple_above
 from mbrl_split.agents.config import require
 from mbrl_split.agents.learner import Learner
 from mbrl_split.errors import InvalidInputError
@@ -54,6 +55,7 @@ class Bandit(Learner):
     """
 
     Config = BanditConfig
+    paced_by: ClassVar[tuple[str, ...]] = ("n_steps",)
 
     def __init__(
         self,
@@ -69,6 +71,9 @@ class Bandit(Learner):
         self._contexts: list[Array] = []
         self._arms: list[Array] = []
         self._rewards: list[Array] = []
+
+    def next_update(self, after: int = 0, *, num_envs: int = 1, episode_steps: int = 1) -> int:
+        return multiple_above(after, int(self.config.n_steps) * num_envs)
 
     @abstractmethod
     def scores(self, contexts: Array, rng: np.random.Generator | None) -> Array:

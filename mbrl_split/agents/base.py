@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import gymnasium as gym
 import numpy as np
@@ -58,6 +58,9 @@ class Agent(Policy):
     Hyper-parameters carry the names of Stable-Baselines3.
     """
 
+    paced_by: ClassVar[tuple[str, ...]] = ()
+    """Hyper-parameters that :meth:`next_update` follows from."""
+
     def __init__(
         self,
         observation_space: gym.Space[Any],
@@ -83,6 +86,19 @@ class Agent(Policy):
     ) -> History:
         """Learn for ``total_steps`` environment steps (summed over sub-environments); a further call continues."""
 
+    def next_update(self, after: int = 0, *, num_envs: int = 1, episode_steps: int = 1) -> int:
+        """The environment step, above ``after``, before which no further update can come.
+
+        ``next_update()`` of a fresh agent is the least that a learning takes to learn anything. An agent that does not
+        say otherwise may learn at every step.
+
+        Args:
+            after: Environment steps so far, summed over sub-environments; 0, or those at which an update came.
+            num_envs: Sub-environments, which step together and lose no step between episodes.
+            episode_steps: Steps of the shortest episode.
+        """
+        return multiple_above(after, num_envs)
+
     def on_source_changed(self, version: int) -> None:
         """The reward's source changed: relabel on sample (off-policy) or drop the open rollout (on-policy)."""
         self.source_version = version
@@ -99,3 +115,8 @@ class Agent(Policy):
     def reload(self, path: str | PathLike[str]) -> Self:
         """:meth:`load`, with whatever this agent was given that :meth:`save` does not write."""
         return self.load(path, device=self.device)
+
+
+def multiple_above(n: int, period: int) -> int:
+    """The least multiple of ``period`` above ``n``."""
+    return (n // period + 1) * period

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_split.agents import categorical, schedules
+from mbrl_split.agents.base import multiple_above
 from mbrl_split.agents.config import require
 from mbrl_split.agents.learner import Learner, net_arch
 from mbrl_split.agents.networks import Activation
@@ -117,6 +118,7 @@ class DQN(Learner):
     """
 
     Config = DQNConfig
+    paced_by: ClassVar[tuple[str, ...]] = ("learning_starts", "train_freq")
 
     def __init__(
         self,
@@ -150,6 +152,9 @@ class DQN(Learner):
     def zoo_settings(env_id: str) -> dict[str, Any]:
         """Hyper-parameters known to work on a classic environment."""
         return zoo_settings("DQN", env_id)
+
+    def next_update(self, after: int = 0, *, num_envs: int = 1, episode_steps: int = 1) -> int:
+        return multiple_above(max(after, int(self.config.learning_starts)), int(self.config.train_freq) * num_envs)
 
     def on_source_changed(self, version: int) -> None:
         self.source_version = version

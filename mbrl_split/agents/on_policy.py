@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mbrl_split.agents import categorical
 from mbrl_split.agents.actor_critic import ActorCritic
+from mbrl_split.agents.base import multiple_above
 from mbrl_split.agents.gae import gae
 from mbrl_split.agents.learner import Learner
 from mbrl_split.agents.normalise import RewardScaler
@@ -31,6 +32,7 @@ class OnPolicy(Learner):
     reward's source changes, the open rollout is dropped: its rewards are stale.
     """
 
+    paced_by: ClassVar[tuple[str, ...]] = ("n_steps",)
     optimiser: Optimiser
 
     def __init__(
@@ -54,6 +56,9 @@ class OnPolicy(Learner):
     @abstractmethod
     def _rollout_steps(self) -> int:
         """Steps to allocate for a rollout."""
+
+    def next_update(self, after: int = 0, *, num_envs: int = 1, episode_steps: int = 1) -> int:
+        return multiple_above(after, int(self.config.n_steps) * num_envs)
 
     def _choose(self, rows: Array, mask: Array | None, deterministic: bool, rng: np.random.Generator) -> Array:
         logits = self.networks.actor(rows)

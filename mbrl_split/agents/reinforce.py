@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_split.agents import schedules
+from mbrl_split.agents.base import multiple_above
 from mbrl_split.agents.config import require
 from mbrl_split.agents.learner import net_arch
 from mbrl_split.agents.networks import Activation
@@ -89,6 +91,7 @@ class REINFORCE(OnPolicy):
     """
 
     Config = REINFORCEConfig
+    paced_by: ClassVar[tuple[str, ...]] = ("n_episodes", "max_steps")
 
     def __init__(
         self,
@@ -110,6 +113,12 @@ class REINFORCE(OnPolicy):
     def zoo_settings(env_id: str) -> dict[str, Any]:
         """Hyper-parameters known to work on a classic environment."""
         return zoo_settings("REINFORCE", env_id)
+
+    def next_update(self, after: int = 0, *, num_envs: int = 1, episode_steps: int = 1) -> int:
+        c = self.config
+        first = min(math.ceil(c.n_episodes / num_envs) * episode_steps, int(c.max_steps)) * num_envs
+        # When a later one comes depends on how old the open episodes are.
+        return first if after < first else multiple_above(after, num_envs)
 
     def _rollout_steps(self) -> int:
         return 256  # grows with the episodes

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 from uuid import uuid4
 
 import gymnasium as gym
@@ -89,6 +89,7 @@ class SurrogateBandit(Bandit):
     """
 
     Config = SurrogateBanditConfig
+    paced_by: ClassVar[tuple[str, ...]] = ("cold_start", "n_steps")
 
     def __init__(
         self,
@@ -120,6 +121,11 @@ class SurrogateBandit(Bandit):
         self._rows = 0
         self._saved_as: str | None = None
         self._fitted_at = 0 if self.config.fit_every else -1  # rows at the last fit; −1: fitted elsewhere
+
+    def next_update(self, after: int = 0, *, num_envs: int = 1, episode_steps: int = 1) -> int:
+        # Pulls before the first fit teach it nothing.
+        known = max(after, self.config.cold_start - 1) if self.config.fit_every else after
+        return super().next_update(known, num_envs=num_envs, episode_steps=episode_steps)
 
     def scores(self, contexts: Array, rng: np.random.Generator | None) -> Array:
         n, shape = len(contexts), (len(contexts), self.n_actions)

@@ -187,7 +187,7 @@ class Task:
     def lookup(self, predict: Callable[[Array], Array], *, plan: bool = False) -> Policy:
         """The policy that takes what a prediction says is best in the context as it now is; where episodes can be
         planned, the problem's own look-up."""
-        if plan or self.problem.can_plan:
+        if plan or self.problem.planning is not None:
             return self.problem.lookup(predict, plan=plan)
         return self.problem.rule(lambda context: self.greedy(predict, context))
 
@@ -220,6 +220,17 @@ class Method(ABC):
         ...     def learn(self, task):
         ...         yield CurvePoint(task.problem.rule(lambda context: np.full(len(context), 6)))
     """
+
+    def check(self, task: Task) -> None:
+        """Refuse a task that the method cannot learn from; asked for every row before the first run of a suite.
+
+        Args:
+            task: As a run's, but for its truth, which is a stand-in, and its folder, which is not there to be used.
+
+        Raises:
+            BadInput: One line that says why, and what would be right.
+        """
+        return
 
     @abstractmethod
     def learn(self, task: Task) -> Iterator[CurvePoint]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mbrl_split import __version__
+from mbrl_split.bench.processor import kernels, processor
 from mbrl_split.bench.report import print_table, to_markdown, write_report
 from mbrl_split.bench.results import curves, read_runs, summarise, write_text
 from mbrl_split.bench.suite import Suite
@@ -73,4 +74,4 @@ def _versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return {**found, "processor": f"{processor()} ({kernels()})"}

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mbrl_split.bench.base import Method, Task
 from mbrl_split.bench.methods import AgentMethod
+from mbrl_split.bench.parts import make
 from mbrl_split.bench.results import write_text
 from mbrl_split.bench.suite import Cell, Suite
 from mbrl_split.errors import InvalidInputError, MbrlSplitError
@@ -237,7 +238,7 @@ def build_method(cell: Cell, home: Path) -> Method:
         return AgentMethod.from_row(row)
     path = home / "baselines" / f"{row.baseline}.py"
     kind = only_class(path, Method) if path.is_file() else BASELINES[row.baseline]
-    made: Method = kind(**row.settings.get("baseline", {}))
+    made: Method = make(f"baseline {row.baseline}", kind, row.settings.get("baseline", {}))
     return made
 
 

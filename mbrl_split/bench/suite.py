@@ -1,25 +1,20 @@
-"""Suites as data: algorithms × problems × seeds, validated before anything runs."""
+"""Suites as data: algorithms × problems × seeds. They are read and checked in ``loading``."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as validated
 
-from mbrl_split.bench.crossed import crossed
-from mbrl_split.errors import InvalidInputError, MbrlSplitError
 from mbrl_split.evaluation import Problem
 from mbrl_split.evaluation.posed import Posed, home_of, labelled, layer_splits, pose
-from mbrl_split.refresh import Fidelity
-from mbrl_split.registry import BASELINES, unknown
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -186,124 +181,3 @@ class Suite:
                         env_steps=d.env_steps if algorithm.env_steps is None else algorithm.env_steps,
                         algorithm=algorithm,
                     )
-
-
-def load_suite(path: str | Path, assignments: Sequence[str] = ()) -> Suite:
-    """Read and validate a suite.
-
-    Args:
-        path: A YAML file.
-        assignments: ``KEY=VALUE`` overrides; the value is read as YAML. A key names a field of the suite
-            (``seeds=20``) or of an algorithm (``ppo-mlp.budget=50``). Setting ``budget`` or ``env_steps`` of the
-            suite caps every algorithm's own.
-
-    Raises:
-        InvalidInputError: The file cannot be read or used; the line names the place.
-    """
-    path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInputError(f"cannot read the suite {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise InvalidInputError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
-    if not isinstance(raw, dict):
-        raise InvalidInputError(f"{path}: a suite is a mapping with name, title, algorithms, seeds and problems")
-    try:
-        if isinstance(raw.get("algorithms"), list):
-            raw["algorithms"] = [one for row in raw["algorithms"] for one in crossed(row)]
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{path}: {error}") from None
-    for assignment in assignments:
-        _assign(raw, assignment)
-    try:
-        data = TypeAdapter(SuiteData).validate_python(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InvalidInputError(f"{path}: {where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
-    suite = Suite(path, data)
-    _check(suite, narrowed=any(a.partition("=")[0] in ("problems", "scenarios", "models") for a in assignments))
-    return suite
-
-
-def _assign(raw: dict[str, Any], assignment: str) -> None:
-    key, equals, text = assignment.partition("=")
-    if not equals:
-        raise InvalidInputError(f"--set takes KEY=VALUE, not {assignment!r}")
-    value = yaml.safe_load(text)
-    label, dot, rest = key.rpartition(".")
-    if not dot:
-        raw[key] = value
-        if key in ("budget", "env_steps") and isinstance(value, (int, float)):
-            for row in raw.get("algorithms", []):
-                if isinstance(row, dict) and key in row:
-                    row[key] = min(row[key], value)
-        return
-    rows = [r for r in raw.get("algorithms", []) if isinstance(r, dict) and r.get("algorithm") == label]
-    if not rows:
-        raise InvalidInputError(
-            unknown("algorithm in --set", label, [r["algorithm"] for r in raw.get("algorithms", [])])
-        )
-    for row in rows:
-        row[rest] = value
-
-
-def _check(suite: Suite, *, narrowed: bool) -> None:
-    """What pydantic cannot know: names that must exist, and rows that must be complete.
-
-    A suite narrowed to some of its problems leaves out the others' rows; else a row names problems of the suite.
-    """
-    d = suite.data
-
-    def need(condition: bool, message: str) -> None:
-        if not condition:
-            raise InvalidInputError(f"{suite.path}: {message}")
-
-    need(bool(suite.seeds), "seeds: at least one is needed")
-    need(bool(d.scenarios) == bool(d.models), "scenarios and models come together: a layer split is a pair of them")
-    posed = suite.posed
-    need(bool(posed), "problems: at least one is needed (or scenarios and models)")
-    for entry in posed:
-        try:
-            pose(entry, suite.home)
-        except MbrlSplitError as error:
-            raise InvalidInputError(f"{suite.path}: {entry.label}: {error}") from None
-        labels = [a.algorithm for a in d.algorithms if a.runs_in(entry)]
-        twice = next((label for label in labels if labels.count(label) > 1), None)
-        need(twice is None, f"algorithm {twice!r} stands there twice in {entry.label!r}")
-    for cell in suite.cells():
-        good = cell.budget >= 0 and cell.env_steps >= 1
-        need(good, f"{cell.algorithm.algorithm}: budget is at least 0 and env_steps at least 1")
-    posed_names = {name for entry in posed for name in (entry.label, entry.short)}
-    for row in d.algorithms:
-        for what, names in (("problem", row.problems), ("scenario", row.scenarios)):
-            for name in names or ():
-                if name not in posed_names and not narrowed:
-                    raise InvalidInputError(f"{suite.path}: {row.algorithm}: {unknown(what, name, posed_names)}")
-        try:
-            _check_row(suite, row)
-        except MbrlSplitError as error:
-            raise InvalidInputError(f"{suite.path}: {row.algorithm}: {error}") from None
-
-
-def _check_row(suite: Suite, row: Algorithm) -> None:
-    if row.is_reference:
-        for entry in suite.posed:
-            names = pose(entry, suite.home).reference_names
-            if row.runs_in(entry) and row.algorithm not in names:
-                raise InvalidInputError(
-                    f"needs an agent and a source, a baseline, or the name of a reference of {entry.label} "
-                    f"({', '.join(names)})"
-                )
-        return
-    Fidelity.of(row.settings.get("fidelity", {}))
-    if row.baseline is not None:
-        folder = suite.home / "baselines"
-        if not (folder / f"{row.baseline}.py").is_file() and row.baseline not in BASELINES:
-            known = [*(p.stem for p in folder.glob("*.py")), *BASELINES]
-            raise InvalidInputError(unknown("baseline", row.baseline, known))
-    elif row.agent is None or row.source is None:
-        raise InvalidInputError("an agent and a source are needed")

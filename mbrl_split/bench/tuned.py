@@ -15,14 +15,30 @@ import optuna
 import yaml
 
 from mbrl_split.bench.base import CurvePoint, Task
+from mbrl_split.bench.loading import load_suite
 from mbrl_split.bench.methods import AgentMethod
+from mbrl_split.bench.parts import stand_in
 from mbrl_split.bench.results import write_text
-from mbrl_split.bench.suite import load_suite
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.evaluation import Regret
 from mbrl_split.evaluation.posed import Posed, file_of, home_of, labelled, pose
 from mbrl_split.oracles import Ledger, open_store
 from mbrl_split.threads import one_thread
-from mbrl_split.tuning import Candidate, Cost, Instance, Outcome, Row, TuneData, confirm, cost_of, pick, search
+from mbrl_split.tuning import (
+    Candidate,
+    Cost,
+    InfeasibleError,
+    Instance,
+    Outcome,
+    Range,
+    Row,
+    TuneData,
+    confirm,
+    cost_of,
+    pick,
+    search,
+)
+from mbrl_split.tuning.config import Settings, Value
 
 SEARCH_CONTEXTS, HELD_OUT_CONTEXTS = 1201, 1202
 """Seeds of the contexts that tuning judges on; suites judge on contexts of another seed again."""
@@ -53,11 +69,13 @@ class RowRunner:
         oracle = problem.oracle()
         kept = oracle is not None and oracle.identity and not oracle.is_replay
         ledger = Ledger(oracle, open_store(self.store) if kept else None, budget=row["budget"])
-        method = AgentMethod(
-            row["agent"], row["source"], row.get("schedule"), row.get("acquisition"), row.get("settings", {})
-        )
+        method = _method(row)
         with one_thread(), tempfile.TemporaryDirectory() as folder:
             task = Task(problem, ledger, instance.seed, row["env_steps"], Path(folder))
+            try:
+                method.check(task)
+            except InvalidInputError as error:
+                raise InfeasibleError(str(error)) from None
             last: CurvePoint = deque(method.learn(task), maxlen=1)[0]
             value = judge.judge(last.policy).value
         if judge.headroom is None:
@@ -65,6 +83,55 @@ class RowRunner:
         regret = Regret.of(value, judge.reference("optimal").value, judge.headroom)
         unit = "headroom" if regret.trusted else "reward"
         return Outcome(regret.reported, unit, float(ledger.spent), float(ledger.seconds))
+
+
+def _method(row: Row) -> AgentMethod:
+    return AgentMethod(
+        row["agent"], row["source"], row.get("schedule"), row.get("acquisition"), row.get("settings", {})
+    )
+
+
+def check_space(data: TuneData, home: Path) -> None:
+    """Refuse a space that names what is not there, or in which some member could never learn or pay.
+
+    Every member is looked at once, with the mildest values of all that is open: shortest rollouts, most steps, largest
+    budget. A trial that draws harder ones and cannot learn with them is told as failed.
+
+    Args:
+        data: The task.
+        home: Where its folder ``problems`` lies.
+
+    Raises:
+        InvalidInputError: In one line.
+    """
+    space = data.space
+    first = {part: next(iter(members)) for part, members in space.parts.items()}
+    for part, members in space.parts.items():
+        for member in members:
+            chosen = {**first, part: member}
+            settings = {p: _mildest(space.parts[p][name] or {}) for p, name in chosen.items()}
+            settings |= {"trainer": _mildest(space.trainer), "fidelity": _mildest(space.fidelity)}
+            row = {**chosen, "settings": {p: own for p, own in settings.items() if own}}
+            most = _mildest({"budget": space.budget, "env_steps": space.env_steps}, largest=True)
+            for posed in data.posed:
+                try:
+                    _method(row).check(stand_in(pose(posed, home), budget=most["budget"], env_steps=most["env_steps"]))
+                except InvalidInputError as error:
+                    raise InvalidInputError(f"{data.name}: space: {error}") from None
+
+
+def _mildest(settings: Settings, *, largest: bool = False) -> dict[str, Any]:
+    """The least (or largest) value of every setting that is open; of choices without an order the first."""
+
+    def of(value: Value) -> Any:
+        if isinstance(value, Range):
+            return value.high if largest else value.low
+        if not isinstance(value, list):
+            return value
+        ordered = all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+        return (max(value) if largest else min(value)) if ordered else value[0]
+
+    return {name: of(value) for name, value in settings.items()}
 
 
 @dataclass(frozen=True)
@@ -138,11 +205,15 @@ def tune(
         home: Where the task's file lies, with the user's own problems as beside a suite; default the working directory.
         command: What the files say produced them.
         told: Called with every trial that ended.
+
+    Raises:
+        InvalidInputError: The space names what is not there, or holds a part that could never learn or pay.
     """
     from mbrl_split.bench.tuning_figures import front, history, importance
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     runner = RowRunner.of(data, out, home or Path())
+    check_space(data, runner.home)
     study = search(data, runner, folder=out, study=study, jobs=jobs, told=told)
     found = confirm(study, data, runner, jobs=jobs)
     chosen, cost = pick(found, data), cost_of(study)

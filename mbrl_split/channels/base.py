@@ -106,7 +106,7 @@ class Channel(ABC):
         given by the user.
 
         Raises:
-            InvalidInputError: ``hidden`` is not a floating tensor of three dimensions, or the realisation does not fit it.
+            InvalidInputError: ``hidden`` is no floating tensor of three dimensions, or the realisation does not fit it.
         """
 
     def __call__(self, hidden: Tensor, *, seeds: ArrayLike) -> Tensor:

@@ -46,7 +46,7 @@ class Erasure(Channel):
             transmission, so packets are lost all together.
 
     Raises:
-        InvalidInputError: p outside [0, 1], an unknown unit or concealment, a packet without payload, or a mixture of forms.
+        InvalidInputError: p outside [0, 1], an unknown unit or concealment, a packet without payload, or mixed forms.
 
     Example:
         >>> import torch

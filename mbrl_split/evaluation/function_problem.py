@@ -34,15 +34,16 @@ class FunctionProblem(Problem):
     """A Gymnasium environment whose reward is composed from an oracle's measurement.
 
     What the environment itself pays is not used. The judge asks the oracle's expected value where it offers one
-    (``FunctionOracle`` does), and measures otherwise. Where choices have no consequences and actions are discrete, every
-    action is tried in the judge's contexts: the optimum, the best fixed action and regrets are known. Otherwise the
-    judge gives returns.
+    (``FunctionOracle`` does), and measures otherwise. Where choices have no consequences and actions are discrete,
+    every action is tried in the judge's contexts: the optimum, the best fixed action and regrets are known.
+    Otherwise the judge gives returns.
 
     Args:
         env: A Gymnasium id, or anything that makes an environment when called without arguments.
         oracle: What measures; it needs an ``identity``.
         features: (observations, actions), each a batch of n → queries (n, d); default both side by side.
-        reward: (measurements, queries (n, d)) → rewards; measurements are (n,) or (draws, n). Default: minus the measurement.
+        reward: (measurements, queries (n, d)) → rewards; measurements are (n,) or (draws, n). Default: minus the
+            measurement.
         has_consequences: Whether an action changes what comes later; False for a bandit.
         action: Index of the query's column that the agent chooses.
         contexts: Contexts, or episodes, of the judge.
@@ -88,6 +89,7 @@ class FunctionProblem(Problem):
         if contexts < 2:
             raise InvalidInputError(f"a judge needs at least 2 contexts, not {contexts}")
         self.env, self._oracle, self.features, self.reward = env, oracle, features, reward
+        self.evaluation_size = oracle.evaluation_size
         self.has_consequences, self.action, self.contexts = has_consequences, action, contexts
 
     @property

@@ -123,6 +123,9 @@ def only_class(path: Path, base: Any) -> Any:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+    except ImportError:  # a package that is not here
+        del sys.modules[name]
+        raise
     except Exception as error:
         del sys.modules[name]
         raise InvalidInputError(f"cannot import {path}: {type(error).__name__}: {error}") from error

@@ -131,14 +131,18 @@ class Problem(ABC):
     Attributes:
         reference_names: Names that the judge knows; a suite's row of such a name learns nothing.
         has_consequences: Whether choices change what comes later; a bandit's do not.
-        can_plan: Whether :meth:`planner` works.
+        planning: Names of the settings that :meth:`planner` takes; None where nothing can be planned.
+        episode_steps: Steps of the shortest episode.
+        evaluation_size: Size of one true evaluation, in the oracle's unit.
         action_word: What one fixed action is called in tables and sentences.
         unit: What one unit of truth is.
     """
 
     reference_names: tuple[str, ...] = ("random",)
     has_consequences: bool = True
-    can_plan: bool = False
+    planning: tuple[str, ...] | None = None
+    episode_steps: int = 1
+    evaluation_size: int = 1
     action_word: str = "action"
     unit: str = "true evaluation"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -307,3 +308,8 @@ def fading_gp(*, seed: int = 0, **settings: Any) -> FadingSurrogate:
 def fading_mlp(*, seed: int = 0, **settings: Any) -> FadingSurrogate:
     """A :class:`FadingSurrogate` over one network; ``settings`` are the network's own."""
     return FadingSurrogate(MLPSurrogate(seed=seed, **settings))
+
+
+# Whoever asks which settings they take, to check a suite's, is told those of the surrogate inside.
+fading_gp.__signature__ = inspect.signature(GPSurrogate)  # type: ignore[attr-defined]
+fading_mlp.__signature__ = inspect.signature(MLPSurrogate)  # type: ignore[attr-defined]

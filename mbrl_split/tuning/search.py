@@ -14,7 +14,7 @@ from joblib import Parallel, delayed
 from optuna.trial import FrozenTrial, TrialState
 
 from mbrl_split.errors import BudgetExhaustedError, InvalidInputError
-from mbrl_split.tuning.base import Instance, Outcome, Runner
+from mbrl_split.tuning.base import InfeasibleError, Instance, Outcome, Runner
 from mbrl_split.tuning.config import TuneData
 from mbrl_split.tuning.journal import open_journal, owned
 from mbrl_split.tuning.sampler import FAILED, PLACE, MemorylessTPE, interrupted
@@ -118,13 +118,13 @@ def outcomes_of(trial: FrozenTrial) -> list[Outcome]:
 
 
 def one_trial(study: optuna.Study, data: TuneData, runner: Runner) -> FrozenTrial:
-    """Ask, run, tell. A configuration that cannot run with its budget fails; any other error ends the search."""
+    """Ask, run, tell. A configuration that cannot run or learn fails; any other error ends the search."""
     trial = study.ask()
     places = getattr(study.sampler, "places", {})
     trial.set_user_attr(PLACE, places.get(trial.number, trial.number))
     try:
         values = _objectives(trial, data, runner)
-    except BudgetExhaustedError as error:
+    except (BudgetExhaustedError, InfeasibleError) as error:
         trial.set_user_attr(FAILED, str(error))
         return study.tell(trial, state=TrialState.FAIL)
     return study.tell(trial, values)

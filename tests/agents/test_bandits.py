@@ -248,8 +248,13 @@ def test_linucb_learns_in_an_environment():
 
 def test_corridor_arms_are_learned_in_a_vector_with_dead_steps():
     agent = EpsilonGreedy(Corridor().observation_space, gym.spaces.Discrete(3), seed=0)
-    agent.learn(gym.vector.SyncVectorEnv([Corridor] * 2), 100)
+    agent.learn(gym.vector.SyncVectorEnv([Corridor] * 2), 2000)
     assert agent.arms.pulls.sum() == agent.num_steps
+    # Only the arm to the right ever arrives, which pays 1; a dead step would count as a pull that pays nothing.
+    assert agent.act(Corridor().reset(seed=0)[0], deterministic=True) == 2
+    right, others = agent.arms.means[2], agent.arms.means[:2]
+    assert right > 0.3
+    assert others == pytest.approx([0.2, 0.2], abs=0.1)  # what the coin pays
 
 
 def test_surrogate_bandit_takes_a_surrogate_by_name():

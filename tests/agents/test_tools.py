@@ -105,7 +105,15 @@ def test_to_sb3_trains_stable_baselines3_and_keeps_final_observations():
             np.testing.assert_array_equal(infos[i]["terminal_observation"], expected[4]["final_obs"][i])
             assert infos[i]["TimeLimit.truncated"] == (expected[3][i] and not expected[2][i])
     assert ends > 3
-    sb3.PPO("MlpPolicy", vec, n_steps=16, batch_size=16, device="cpu").learn(96)
+    model = sb3.PPO("MlpPolicy", vec, n_steps=32, batch_size=32, gamma=0.9, learning_rate=3e-3, seed=0, device="cpu")
+    model.learn(96 * 40)
+    assert model.num_timesteps == 96 * 40
+    # Twelve tosses of the coin pay more than to arrive: it has learnt to stay away from the last cell.
+    obs, cut = vec.reset(), []
+    for _ in range(36):
+        obs, _, dones, infos = vec.step(model.predict(obs, deterministic=True)[0])
+        cut += [info["TimeLimit.truncated"] for info, done in zip(infos, dones, strict=True) if done]
+    assert cut == [True] * 9
     with pytest.raises(UnsupportedError, match="SAME_STEP"):
         to_sb3(SyncVectorEnv([Corridor] * 3))
 

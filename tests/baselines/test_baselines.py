@@ -108,7 +108,8 @@ def test_a_budget_too_small_is_refused_in_one_line_and_nothing_is_spent(name: st
 def test_nobody_learns_a_thing_without_budget(tmp_path: Path) -> None:
     for name in ("best_fixed", "knn", "sb3-ppo", "authors_setup"):
         result = run(name, tmp_path / name, budget=0)
-        assert all(p["true_evaluations"] == 0 for p in result["curve"]), name
+        assert (result["status"], result["curve"]) == ("refused", []), name
+        assert "budget" in result["error"], name
 
 
 def table_task(folder: Path, budget: float | None = None, problem: str = "equalised") -> Task:

@@ -27,7 +27,12 @@ SUITE = {
     "contexts": 64,
     "algorithms": [
         {"algorithm": "best-fixed"},
-        {"algorithm": "ppo-true", "agent": "ppo", "source": "oracle", "settings": {"agent": {"n_steps": 8}}},
+        {
+            "algorithm": "ppo-true",
+            "agent": "ppo",
+            "source": "oracle",
+            "settings": {"agent": {"n_steps": 1, "batch_size": 8}},
+        },
     ],
 }
 CELLS = ["--model", "tiny-llama", "--family", "quantise-token", "--splits", "9", "10", "--bits", "4", "8"]

@@ -31,13 +31,13 @@ def test_a_shipped_suite_is_accepted_and_every_row_can_be_built(path: Path) -> N
 
 def test_rows_for_different_scenarios_may_share_a_label_and_rows_for_one_may_not(tmp_path: Path) -> None:
     rows = [
-        {"algorithm": "a", "agent": "ppo", "source": "oracle", "scenarios": ["equalised"]},
-        {"algorithm": "a", "agent": "ppo", "source": "oracle", "scenarios": ["drive"], "budget": 9},
+        {"algorithm": "a", "agent": "ucb1", "source": "oracle", "scenarios": ["equalised"]},
+        {"algorithm": "a", "agent": "ucb1", "source": "oracle", "scenarios": ["drive"], "budget": 90},
     ]
     data = {"name": "s", "title": "t", "models": ["tiny-llama"], "seeds": 1, "scenarios": ["equalised", "drive"]}
     path = tmp_path / "s.yaml"
     path.write_text(yaml.safe_dump({**data, "algorithms": rows}))
-    assert [(c.name, c.budget) for c in load_suite(path).cells()] == [("equalised/a/0", 300), ("drive/a/0", 9)]
+    assert [(c.name, c.budget) for c in load_suite(path).cells()] == [("equalised/a/0", 300), ("drive/a/0", 90)]
     for broken, words in ((["equalised", "drive"], "twice in 'drive/tiny-llama'"), (["driv"], "did you mean 'drive'")):
         path.write_text(yaml.safe_dump({**data, "algorithms": [{**rows[0], "scenarios": broken}, rows[1]]}))
         with pytest.raises(InvalidInputError, match=words):

@@ -16,7 +16,13 @@ MINIMAL = {
     "seeds": 3,
     "algorithms": [
         {"algorithm": "random"},
-        {"algorithm": "ppo-true", "agent": "ppo", "source": "oracle", "budget": 600},
+        {
+            "algorithm": "ppo-true",
+            "agent": "ppo",
+            "source": "oracle",
+            "budget": 600,
+            "settings": {"agent": {"n_steps": 4}, "trainer": {"num_envs": 1}},
+        },
     ],
 }
 
@@ -52,7 +58,7 @@ def test_the_folder_changes_with_every_setting_that_matters(tmp_path: Path) -> N
         "env_steps=9",
         "contexts=11",
         "truth=live",
-        "ppo-true.settings={agent: {gamma: 0.5}}",
+        "ppo-true.settings={agent: {n_steps: 4, gamma: 0.5}, trainer: {num_envs: 1}}",
     ):
         changed = load_suite(write(tmp_path), [assignment])
         assert {c.folder for c in first.cells()} != {c.folder for c in changed.cells()}, assignment
@@ -69,8 +75,8 @@ def test_a_suite_wide_budget_on_the_command_line_caps_every_algorithm(tmp_path: 
         ({"scenarios": ["equalized"]}, ["equalized", "did you mean 'equalised'"]),
         ({"seeds": "many"}, ["seeds"]),
         ({"seeds": 0}, ["seeds"]),
-        ({"colour": "red"}, ["colour", "unexpected"]),
-        ({"algorithms": [{"algorithm": "x", "agent": "ppo", "sauce": "gp"}]}, ["algorithms.0.sauce"]),
+        ({"titel": "red"}, ["titel", "did you mean 'title'"]),
+        ({"algorithms": [{"algorithm": "x", "agent": "ppo", "sauce": "gp"}]}, ["algorithms.0.sauce", "'source'"]),
         ({"algorithms": [{"algorithm": "ppo-x", "agent": "ppo"}]}, ["ppo-x", "source"]),
         ({"algorithms": [{"algorithm": "x", "baseline": "no_such"}]}, ["no_such"]),
         ({"algorithms": [{"algorithm": "random"}, {"algorithm": "random"}]}, ["twice"]),
@@ -124,15 +130,15 @@ def test_a_row_that_names_several_stands_for_every_combination(tmp_path: Path) -
         "source": "gp",
         "schedule": {"always": None, "fixed": {"every": 10, "n": 2}},
         "acquisition": ["random", "ucb"],
-        "settings": {"trainer": {"num_envs": 4}, "schedule": {"n": 3}},
+        "settings": {"trainer": {"num_envs": 4}, "schedule": {"n": 3}, "agent": {"n_steps": 8}},
     }
     rows = load_suite(write(tmp_path, algorithms=[row])).data.algorithms
     assert [r.algorithm for r in rows] == ["ppo-always-random", "ppo-always-ucb", "ppo-fixed-random", "ppo-fixed-ucb"]
     assert [(r.schedule, r.acquisition) for r in rows[1:3]] == [("always", "ucb"), ("fixed", "random")]
-    assert rows[0].settings == {"trainer": {"num_envs": 4}, "schedule": {"n": 3}}
-    assert rows[3].settings == {"trainer": {"num_envs": 4}, "schedule": {"n": 2, "every": 10}}
-    told = load_suite(write(tmp_path, algorithms=[row]), ["ppo-fixed-ucb.budget=7"]).data.algorithms
-    assert [r.budget for r in told] == [None, None, None, 7]
+    assert [rows[i].settings["schedule"] for i in (0, 3)] == [{"n": 3}, {"n": 2, "every": 10}]
+    assert all(r.settings["trainer"] == {"num_envs": 4} for r in rows)
+    told = load_suite(write(tmp_path, algorithms=[row]), ["ppo-fixed-ucb.budget=70"]).data.algorithms
+    assert [r.budget for r in told] == [None, None, None, 70]
     with pytest.raises(InvalidInputError, match=r"suite.yaml: .*must hold \{acquisition\}"):
         load_suite(write(tmp_path, algorithms=[{**row, "algorithm": "ppo-{schedule}"}]))
     with pytest.raises(InvalidInputError, match=r"suite.yaml: .*acquisition names none"):

@@ -8,8 +8,7 @@ import transformers
 
 from mbrl_split import data
 from mbrl_split.errors import InvalidInputError, UnsupportedError
-from mbrl_split.llm import SplitModel, residual_rms
-from mbrl_split.llm import cut_windows
+from mbrl_split.llm import SplitModel, cut_windows, residual_rms
 
 SMALL = {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
 

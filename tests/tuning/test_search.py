@@ -109,12 +109,14 @@ def test_a_logarithmic_range_is_searched_along_its_logarithm() -> None:
         ({"space": {**TASK["space"], "agent": {"ppo": None, "a2c": None}}}, ["one agent"]),
         ({"space": {**TASK["space"], "agent": {"argmax": None}}}, ["trainer.refresh_batches"]),
         ({"space": {**TASK["space"], "budget": {"low": 9, "high": 3}}}, ["space.budget", "low 9"]),
-        ({"space": {**TASK["space"], "budget": {"low": 1, "hihg": 3}}}, ["space.budget", "hihg"]),
+        ({"space": {**TASK["space"], "budget": {"low": 1, "hihg": 3}}}, ["space.budget", "did you mean 'high'"]),
+        ({"space": {**TASK["space"], "trainr": {}}}, ["space.trainr", "did you mean 'trainer'"]),
+        ({"confirm": {"sead": 3}}, ["confirm.sead", "did you mean 'seeds'"]),
         ({"objectives": ["evaluations"]}, ["objectives"]),
         ({"max_evaluations": 50}, ["max_evaluations", "[regret]"]),
         ({"scenarios": ["equalized"]}, ["did you mean 'equalised'"]),
         ({"trials": 0}, ["trials"]),
-        ({"colour": 1}, ["colour"]),
+        ({"titel": 1}, ["did you mean 'title'"]),
     ],
 )
 def test_a_broken_task_is_one_clear_line(changes: dict, words: list[str]) -> None:

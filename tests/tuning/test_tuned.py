@@ -10,16 +10,22 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 import yaml
 
 from mbrl_split.bench import load_suite, run_cell
-from mbrl_split.bench.tuned import RowRunner, tune
+from mbrl_split.bench.tuned import SEARCH_CONTEXTS, RowRunner, scored, tune
+from mbrl_split.bench.tuning_figures import front, history
 from mbrl_split.cli import main
-from mbrl_split.tuning import Instance, load_tune, outcomes_of, stored_study, tune_data
+from mbrl_split.errors import InvalidInputError
+from mbrl_split.evaluation import Regret
+from mbrl_split.layer_split import LayerSplit
+from mbrl_split.tuning import Instance, Outcome, load_tune, outcomes_of, search, stored_study, tune_data
 from mbrl_split.tuning.confirm import Candidate, pick
+from mbrl_split.tuning.search import SEARCH_SEED
 
 TASK = {
     "name": "quick",
@@ -99,22 +105,94 @@ def test_a_run_is_the_same_wherever_it_runs_and_held_out_contexts_are_others(tmp
     assert held_out.regret != first.regret
 
 
+PPO = {"n_steps": 8, "batch_size": 64, "learning_rate": 1e-3, "gamma": 0.0}
+TRAINED: dict[str, Any] = {
+    "agent": {"ppo": PPO},
+    "source": {"gp": None},
+    "schedule": {"never": None, "fixed": {"every": {"low": 200, "high": 400}, "n": 4}},
+    "trainer": {"num_envs": 16, "initial_design": 12, "segment_steps": 200},
+    "budget": 30,
+    "env_steps": 3000,
+}
+
+
 def test_a_schedule_is_tuned_with_an_agent_that_is_trained(tmp_path: Path) -> None:
-    space = {
-        "agent": {"ppo": {"n_steps": 8, "batch_size": 64}},
-        "source": {"gp": None},
-        "schedule": {"never": None, "fixed": {"every": {"low": 200, "high": 400}, "n": 4}},
-        "trainer": {"num_envs": 16, "initial_design": 12, "segment_steps": 200},
-        "budget": 30,
-        "env_steps": 700,
-    }
-    data = tune_data({**TASK, "trials": 4, "space": space, "confirm": {"top": 1, "seeds": 1}})
+    data = tune_data({**TASK, "trials": 4, "space": TRAINED, "confirm": {"top": 1, "seeds": 1}})
     found = tune(data, tmp_path)
     study = stored_study(tmp_path)
     assert study is not None
-    paid = {t.params["schedule"]: t.values[1] for t in study.trials}
-    assert paid["never"] < paid["fixed"]
-    assert load_suite(found.path).data.algorithms[0].schedule in ("never", "fixed")
+    told = {t.params["schedule"]: t.values for t in study.trials}
+    assert set(told) == {"never", "fixed"}
+    # Twelve rows and the clean references of their text; the schedule buys fours until the budget allows no more.
+    assert 12 < told["never"][1] < 12 + 16
+    assert 30 - 4 < told["fixed"][1] <= 30
+    judge = LayerSplit("equalised", "tiny-llama", contexts=data.contexts).judge(SEARCH_CONTEXTS)
+    assert judge.headroom is not None
+    values = [judge.reference(name).value for name in ("random", "optimal")]
+    chance = Regret.of(*values, judge.headroom).reported
+    assert told["fixed"][0] < 0.7 * chance, "what was bought taught the agent nothing"
+    # The suite that is kept says what its trial ran: the same row gives the same outcome.
+    (row,) = load_suite(found.path).data.algorithms
+    again = {"agent": row.agent, "source": row.source, "schedule": row.schedule, "acquisition": row.acquisition}
+    again |= {"budget": row.budget, "env_steps": row.env_steps, "settings": row.settings}
+    outcome = RowRunner.of(data, tmp_path)(again, Instance("equalised/tiny-llama", SEARCH_SEED))
+    assert [outcome.regret, outcome.true_evaluations] == study.trials[found.chosen.trial].values
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"trainer": {"nonsense": 3}}, "unknown setting of trainer 'nonsense'"),
+        ({"trainer": {"num_env": 4}}, "did you mean 'num_envs'?"),
+        ({"agent": {"ppo": {"n_stepz": 8}}}, "did you mean 'n_steps'?"),
+        ({"source": {"gp": None, "mlp": {"step": 9}}}, "space: unknown setting of source mlp 'step'"),
+        ({"schedule": {"never": None, "fixed": {"evry": 9}}}, "did you mean 'every'?"),
+        ({"schedule": {"fixed": {"n": 9}}}, "space: schedule fixed: missing a required argument: 'every'"),
+        ({"acquisition": {"random": None, "ucb": {"kapa": 1.0}}}, "did you mean 'kappa'?"),
+        ({"agent": {"ppo": None}}, "PPO would never learn: its first update comes after 32,768 steps"),
+        ({"agent": {"ppo": {"n_steps": {"low": 256, "high": 512}}}}, "after 4,096 steps"),
+        ({"schedule": {"never": None, "fixed": {"every": {"low": 3000, "high": 9000}}}}, "would never pay"),
+        ({"schedule": {"fixed": {"every": 400}}, "trainer": {"num_envs": 16, "initial_design": 30}}, "would never pay"),
+    ],
+)
+def test_a_space_that_is_wrong_is_refused_before_the_first_trial(
+    changes: dict[str, Any], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text(yaml.safe_dump({**TASK, "space": {**TRAINED, **changes}}))
+    with pytest.raises(SystemExit, match="2"):
+        main(["tune", str(path), "--out", str(tmp_path / "out")])
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert words in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_trial_that_cannot_learn_fails_and_the_search_goes_on(tmp_path: Path) -> None:
+    space = {**TRAINED, "agent": {"ppo": {**PPO, "n_steps": [8, 2048]}}, "schedule": {"never": None}}
+    found = tune(tune_data({**TASK, "space": space, "confirm": {"top": 1, "seeds": 1}}), tmp_path)
+    study = stored_study(tmp_path)
+    assert study is not None
+    by_rollout = {n: [t for t in study.trials if t.params["ppo.n_steps"] == n] for n in (8, 2048)}
+    assert all(t.state == optuna.trial.TrialState.COMPLETE for t in by_rollout[8])
+    assert by_rollout[2048], "nothing was infeasible"
+    for trial in by_rollout[2048]:
+        assert trial.state == optuna.trial.TrialState.FAIL
+        assert "would never learn" in trial.user_attrs["failed"]
+        assert outcomes_of(trial) == []
+    assert found.chosen.row["settings"]["agent"]["n_steps"] == 8
+
+
+def test_a_file_with_a_key_twice_or_overrides_of_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "task.yaml"
+    text = yaml.safe_dump(TASK)
+    path.write_text(text + "trials: 3\n")
+    with pytest.raises(InvalidInputError, match=r"task.yaml, line \d+: .*the key 'trials' stands there twice"):
+        load_tune(path)
+    path.write_text(text + "overrides: {nope: {}}\n")
+    with pytest.raises(InvalidInputError, match=r"task.yaml: unknown scenario in overrides 'nope'"):
+        load_tune(path)
+    path.write_text(text + "overrides: {equalised: {pool: 64}}\n")
+    assert load_tune(path, ["scenarios=[snr]"]).overrides == {"equalised": {"pool": 64}}
 
 
 @pytest.mark.slow
@@ -153,6 +231,19 @@ def test_what_is_kept_obeys_the_constraint_in_its_confirmation() -> None:
     assert pick([dear, cheap], data) is dear
     assert pick([dear, cheap], replace(data, max_evaluations=100)) is cheap
     assert pick([dear], replace(data, max_evaluations=100)) is dear
+
+
+def test_where_no_optimum_is_known_the_highest_value_is_kept() -> None:
+    cheap = Candidate(0, {}, [-10.0, 5.0], [[-10.0], [-9.0]], 5.0, 10.0, 1.0, "value")
+    good = Candidate(1, {}, [-40.0, 60.0], [[-40.0], [-38.0]], 60.0, 120.0, 1.0, "value")
+    assert pick([cheap, good], tune_data(TASK)) is good
+    assert scored(good) == "value 39 (IQM, worst 38)"
+    study = optuna.create_study(directions=["minimize"] * 2)
+    search(tune_data(TASK), lambda row, instance: Outcome(-row["budget"], "value", row["budget"]), study=study)
+    for figure in (front(study, [cheap, good], good), history(study)):
+        assert "minus the value" in figure
+        assert "regret" not in figure
+        assert "−40" in figure, "an axis that is not logarithmic"
 
 
 def test_the_committed_task_is_valid() -> None:
