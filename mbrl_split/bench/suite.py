@@ -307,3 +307,10 @@ def _check_row(suite: Suite, row: Algorithm) -> None:
             raise InvalidInputError(unknown("baseline", row.baseline, known))
     elif row.agent is None or row.source is None:
         raise InvalidInputError("an agent and a source are needed")
+    elif row.source != "oracle":
+        for entry in suite.posed:
+            if row.runs_in(entry) and not pose(entry, suite.home).columns:
+                raise InvalidInputError(
+                    f"the truth of {entry.label} is a real step: {row.source} has no measurement to learn; use "
+                    "source: oracle"
+                )

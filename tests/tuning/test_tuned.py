@@ -16,9 +16,10 @@ import pytest
 import yaml
 
 from mbrl_split.bench import load_suite, run_cell
-from mbrl_split.bench.tuned import RowRunner, tune
+from mbrl_split.bench.tuned import RowRunner, scored, tune
+from mbrl_split.bench.tuning_figures import front, history
 from mbrl_split.cli import main
-from mbrl_split.tuning import Instance, load_tune, outcomes_of, stored_study, tune_data
+from mbrl_split.tuning import Instance, Outcome, load_tune, outcomes_of, search, stored_study, tune_data
 from mbrl_split.tuning.confirm import Candidate, pick
 
 TASK = {
@@ -153,6 +154,19 @@ def test_what_is_kept_obeys_the_constraint_in_its_confirmation() -> None:
     assert pick([dear, cheap], data) is dear
     assert pick([dear, cheap], replace(data, max_evaluations=100)) is cheap
     assert pick([dear], replace(data, max_evaluations=100)) is dear
+
+
+def test_where_no_optimum_is_known_the_highest_value_is_kept() -> None:
+    cheap = Candidate(0, {}, [-10.0, 5.0], [[-10.0], [-9.0]], 5.0, 10.0, 1.0, "value")
+    good = Candidate(1, {}, [-40.0, 60.0], [[-40.0], [-38.0]], 60.0, 120.0, 1.0, "value")
+    assert pick([cheap, good], tune_data(TASK)) is good
+    assert scored(good) == "value 39 (IQM, worst 38)"
+    study = optuna.create_study(directions=["minimize"] * 2)
+    search(tune_data(TASK), lambda row, instance: Outcome(-row["budget"], "value", row["budget"]), study=study)
+    for figure in (front(study, [cheap, good], good), history(study)):
+        assert "minus the value" in figure
+        assert "regret" not in figure
+        assert "−40" in figure, "an axis that is not logarithmic"
 
 
 def test_the_committed_task_is_valid() -> None:
