@@ -4,7 +4,7 @@
 
 1. Identical settings and number of updates, 8 CartPole environments in Python: PPO (the default settings and the
    zoo_settings) and DQN (not double: Stable-Baselines3 has none; the zoo_settings, few updates, a large network). The
-   ratio is the median over rounds; both libraries are warmed up first. On a machine that others use, ``--clock cpu`` counts the
+   ratio is the median over rounds; both libraries are warmed up first. On a shared machine ``--clock cpu`` counts the
    processor time of the one thread. Beside them the ceiling: steps a second if nothing took time but the environments
    and the matrix products of the updates, which no library can leave out.
 2. PPO on vectorised environments, 256 and 1,024 sub-environments: one whose steps cost next to nothing, and

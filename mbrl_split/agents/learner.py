@@ -308,17 +308,7 @@ class Learner(Agent):
 
     def _mask(self, mask: ArrayLike | None, n: int) -> Array | None:
         """A checked mask for n rows, (n, A)."""
-        if mask is None:
-            return None
-        array = np.asarray(mask, dtype=bool)
-        if array.shape not in ((self.n_actions,), (n, self.n_actions)):
-            raise InvalidInputError(
-                f"a mask has shape {array.shape}, expected ({self.n_actions},) or ({n}, {self.n_actions})"
-            )
-        array = np.broadcast_to(array, (n, self.n_actions))
-        if not array.any(axis=1).all():
-            raise InvalidInputError("a mask allows no action at all")
-        return array
+        return spaces.check_mask(mask, n, self.n_actions)
 
 
 def read(path: str | PathLike[str], kind: type) -> dict[str, Any]:

@@ -142,6 +142,11 @@ def _curves(axes: Axes, points: pd.DataFrame, rows: list[dict[str, Any]], price:
     axes.set_xscale("log")
     if score == "regret":
         axes.set_yscale("log")
+    # Over few decades matplotlib writes 3 × 10¹ beside 4 × 10¹, one upon the other.
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
+    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x:,.6g}"))
+    axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
 def _one_method(axes: Axes, points: pd.DataFrame, price: str, score: str, label: str, style: dict[str, Any]) -> None:

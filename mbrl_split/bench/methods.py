@@ -114,7 +114,7 @@ class AgentMethod(Method):
             raise InvalidInputError(unknown("source", self.source, [*SURROGATES, ORACLE]))
         if self.source != ORACLE and not task.columns:
             raise InvalidInputError(
-                "the truth is a real step here, which a surrogate of a measurement cannot stand for"
+                f"the truth is a real step here: {self.source} has no measurement to learn; use source: oracle"
             )
         if looks_up and self.source == ORACLE:
             raise InvalidInputError(

@@ -306,21 +306,24 @@ def _problem(summary: dict[str, Any], points: pd.DataFrame, problem: str) -> dic
         unit = "regret (reward per step)"
     truths = truths_of(summary, problem)
     score = "regret" if "headroom" in reference else "value"
-    shown = [
-        {
-            "name": "curves",
-            "svg": figures.score_by_truth(mine, rows, score, unit, truths),
-            "caption": f"{score.capitalize()} against {truths}. Bold: the median over seeds; faint: every seed. "
-            "Horizontal lines are references that pay for no truth.",
-        },
-        {
-            "name": "seconds",
-            "svg": figures.score_by_seconds(mine, rows, score, unit),
-            "caption": "The same against seconds: of truth, as they were counted, and of truth and training together."
-            if (mine["oracle_seconds"] > 0).any()
-            else f"The same against seconds of training; the {truths} came without a time of their own.",
-        },
-    ]
+    shown = []
+    if len(mine):
+        by_seconds = "The same against seconds: of truth, as they were counted, and of truth and training together."
+        if not (mine["oracle_seconds"] > 0).any():
+            by_seconds = f"The same against seconds of training; the {truths} came without a time of their own."
+        shown = [
+            {
+                "name": "curves",
+                "svg": figures.score_by_truth(mine, rows, score, unit, truths),
+                "caption": f"{score.capitalize()} against {truths}. Bold: the median over seeds; faint: every seed. "
+                "Horizontal lines are references that pay for no truth.",
+            },
+            {
+                "name": "seconds",
+                "svg": figures.score_by_seconds(mine, rows, score, unit),
+                "caption": by_seconds,
+            },
+        ]
     if picture := reference.get("picture"):
         svg = figures.lines(picture)
         shown.insert(0, {"name": picture["name"], "svg": svg, "caption": picture["caption"]})

@@ -28,6 +28,33 @@ class VectorToSingle(gym.Env[NDArray[np.float32], Any], Generic[V]):
 
     Raises:
         InvalidInputError: The batch has another size.
+
+    Example:
+        >>> import gymnasium as gym, numpy as np
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.envs import CostlyEnv, OracleSource, VectorToSingle
+        >>> from mbrl_split.oracles import FunctionOracle, Ledger
+        >>> LOAD = Column("load", "1", 0, 1)
+        >>> class Fan(CostlyEnv):  # cooling or not, while a load comes and goes; only the heat is costly to measure
+        ...     def __init__(self, source):
+        ...         spaces = {"observation_space": gym.spaces.Box(0, 1, (1,)), "action_space": gym.spaces.Discrete(2)}
+        ...         super().__init__(source=source, columns=[LOAD], episode_steps=5, **spaces)
+        ...     def initial_state(self, draws):
+        ...         return {"load": draws.uniform(1)}
+        ...     def observe(self, state):
+        ...         return state["load"].astype(np.float32)
+        ...     def features(self, state, action):
+        ...         return state["load"]
+        ...     def transition(self, state, action, draws):
+        ...         return {"load": draws.uniform(1)}
+        ...     def compose(self, measured, state, action):
+        ...         return -measured * (1 - action) - 0.3 * action
+        >>> ledger = Ledger(FunctionOracle(lambda X: X[:, 0] ** 2, [LOAD]))
+        >>> env = VectorToSingle(Fan(OracleSource(ledger)))
+        >>> obs, info = env.reset(seed=0)
+        >>> obs, reward, terminated, truncated, info = env.step(1)
+        >>> reward, ledger.spent
+        (-0.3, 1.0)
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]

@@ -138,9 +138,9 @@ def _check_queries(problem: Problem, reward: RewardFunction, env: VectorEnv[Any,
     assert reward.queries is not None
     obs, space = np.array(env.reset(seed=seed)[0]), env.single_action_space
     said = np.asarray(reward.queries(obs), dtype=np.float64)
-    shape = (3, getattr(space, "n", None), len(problem.columns))
+    shape = (3, int(getattr(space, "n", 0)), len(problem.columns))
     _say(said.shape == shape, f"queries(3 observations) has shape {shape}, not {said.shape}")
-    start = getattr(space, "start", None)
+    start = int(getattr(space, "start", 0))
     _say(reward.first_action == start, f"first_action is the action space's start, {start}, not {reward.first_action}")
     action = _random(env, seed + 1).act(obs)
     _, rewards, _, _, info = env.step(action)

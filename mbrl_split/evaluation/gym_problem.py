@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
@@ -68,7 +69,9 @@ class GymProblem(Problem):
         return {"env_id": self.env_id, "episodes": self.episodes, "judge_envs": self.judge_envs, **self.kwargs}
 
     def action_table(self) -> list[dict[str, Any]]:
-        space = gym.make(self.env_id, **self.kwargs).action_space
+        env = gym.make(self.env_id, **self.kwargs)
+        space = env.action_space
+        env.close()
         if not isinstance(space, gym.spaces.Discrete):
             return []
         return [{"action": int(space.start) + i} for i in range(int(space.n))]
@@ -90,18 +93,23 @@ class _Rollouts(Judge):
         if name != "random":
             raise InvalidInputError(unknown("reference", name, self._problem.reference_names))
         env = self._problem.make_env(1)
-        return self.judge(RandomPolicy(env.single_action_space, self._seed))
+        env.close()
+        return self.judge(RandomPolicy(env.single_observation_space, env.single_action_space, self._seed))
 
     def about(self) -> dict[str, Any]:
         return {"episodes": self._problem.episodes}
 
 
 class RandomPolicy(Policy):
-    """Uniformly random actions."""
+    """Random actions as the space draws them; masks are not looked at."""
 
-    def __init__(self, space: gym.Space[Any], seed: int) -> None:
-        self._space = space
+    def __init__(self, observation_space: gym.Space[Any], action_space: gym.Space[Any], seed: int) -> None:
+        self._ndim = len(observation_space.shape or ())
+        self._space = deepcopy(action_space)  # whose generator is the environment's
         self._space.seed(seed)
 
     def act(self, obs: ArrayLike, *, deterministic: bool = True, mask: ArrayLike | None = None) -> NDArray[Any]:
-        return np.stack([self._space.sample() for _ in range(len(np.asarray(obs)))])
+        x = np.asarray(obs)
+        if x.ndim == self._ndim:
+            return np.asarray(self._space.sample())
+        return np.stack([self._space.sample() for _ in range(len(x))])

@@ -41,7 +41,7 @@ def evaluate(
     that n sub-environments run ⌈episodes/n⌉ episodes each, and what they do beyond it is ignored.
 
     Args:
-        agent: Acts on observations.
+        agent: Acts on observations; told by ``reset`` where episodes begin.
         env: A single or a vector environment, in any autoreset mode; it is reset first.
         episodes: Least number of episodes.
         seed: Of the reset.
@@ -69,6 +69,7 @@ def evaluate(
     total, length = np.zeros(n), np.zeros(n, np.int64)
     resetting = np.zeros(n, dtype=bool)
     obs, _ = env.reset(seed=seed)
+    _episodes_begin(agent)
     while min(len(f) for f in finished) < quota:
         action = agent.act(obs, deterministic=deterministic)
         obs, reward, terminated, truncated, _ = env.step(np.asarray(action))
@@ -79,10 +80,13 @@ def evaluate(
         for i in np.flatnonzero(ended):
             finished[i].append((float(total[i]), int(length[i])))
         total[ended], length[ended] = 0.0, 0
+        began = ended
         if mode is AutoresetMode.NEXT_STEP:  # the next step of these only resets: nothing happens in it
-            resetting = ended
+            began, resetting = resetting, ended
         elif mode is AutoresetMode.DISABLED and ended.any():
             obs, _ = env.reset(options={"reset_mask": ended})
+        if began.any():
+            _episodes_begin(agent, began)
     kept = [episode for f in finished for episode in f[:quota]]
     return Episodes(np.array([r for r, _ in kept]), np.array([k for _, k in kept], dtype=np.int64))
 
@@ -91,6 +95,7 @@ def _single(agent: Policy, env: gym.Env[Any, Any], episodes: int, seed: int | No
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
     for k in range(episodes):
         obs, _ = env.reset(seed=seed if k == 0 else None)
+        _episodes_begin(agent)
         over = False
         while not over:
             obs, reward, terminated, truncated, _ = env.step(agent.act(obs, deterministic=deterministic))
@@ -98,3 +103,9 @@ def _single(agent: Policy, env: gym.Env[Any, Any], episodes: int, seed: int | No
             lengths[k] += 1
             over = bool(terminated or truncated)
     return Episodes(returns, lengths)
+
+
+def _episodes_begin(agent: Any, rows: NDArray[np.bool_] | None = None) -> None:
+    """Tell a policy; what merely acts on observations keeps nothing between them."""
+    if hasattr(agent, "reset"):
+        agent.reset(rows)

@@ -31,7 +31,14 @@ class Source(Protocol):
 
 
 class ZeroSource:
-    """Answers 0: for a look at an environment whose rewards nobody reads."""
+    """Answers 0: for a look at an environment whose rewards nobody reads.
+
+    Example:
+        >>> from mbrl_split.columns import Column
+        >>> from mbrl_split.interaction import ZeroSource
+        >>> ZeroSource([Column("x", "1", 0, 9)]).answer([[1.0], [2.0]], seeds=[0, 1])
+        array([0., 0.])
+    """
 
     version = 0
 

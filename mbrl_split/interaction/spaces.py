@@ -98,6 +98,28 @@ def n_actions(space: gym.Space[Any]) -> int:
     return int(space.n)
 
 
+def check_mask(mask: ArrayLike | None, n: int, n_actions: int) -> Array | None:
+    """A mask for n rows as booleans, (n, n_actions); None stays None.
+
+    Args:
+        mask: True where an action is allowed, shape (n_actions,) or (n, n_actions).
+        n: Rows.
+        n_actions: Actions.
+
+    Raises:
+        InvalidInputError: Another shape, or a row that allows nothing.
+    """
+    if mask is None:
+        return None
+    array = np.asarray(mask, dtype=bool)
+    if array.shape not in ((n_actions,), (n, n_actions)):
+        raise InvalidInputError(f"a mask has shape {array.shape}, expected ({n_actions},) or ({n}, {n_actions})")
+    array = np.broadcast_to(array, (n, n_actions))
+    if not array.any(axis=1).all():
+        raise InvalidInputError("a mask allows no action at all")
+    return array
+
+
 def to_data(space: gym.Space[Any]) -> dict[str, Any]:
     """A Box or Discrete space as plain data (arrays included)."""
     if isinstance(space, gym.spaces.Discrete):

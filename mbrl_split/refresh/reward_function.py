@@ -32,6 +32,7 @@ class RewardFunction:
         queries: Observations (n, …) → what each action would measure in them, (n, actions, d); None where an
             observation does not tell.
         observation_ndim: Dimensions of one observation; a batch has one more.
+        first_action: The environment's action that comes first in ``queries``: ``start`` of its Discrete space.
 
     Example:
         >>> import numpy as np
@@ -49,6 +50,7 @@ class RewardFunction:
     action: int = 0
     queries: Callable[[NDArray[Any]], Array] | None = None
     observation_ndim: int = 1
+    first_action: int = 0
 
     def unit(self, X: Array) -> Array:
         """The rows in the unit cube, each column along its own scale."""

@@ -27,11 +27,12 @@ def costly(env: Any) -> Costly:
     Raises:
         InvalidInputError: There is none.
     """
-    layers: list[Any] = [env, getattr(env, "unwrapped", None)]
-    for layer in layers:
+    layer: Any = env
+    while layer is not None:
         if hasattr(layer, "set_source") and hasattr(layer, "columns"):
             found: Costly = layer
             return found
+        layer = getattr(layer, "env", None)
     raise InvalidInputError(
         f"{type(env).__name__} has no costly source: build it on CostlyEnv, or wrap it in CostlyReward"
     )

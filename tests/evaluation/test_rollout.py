@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.evaluation import evaluate
+from mbrl_split.interaction import Policy
 
 
 class Countdown(gym.Env):
@@ -53,3 +54,39 @@ def test_a_single_environment():
     assert episodes.lengths.tolist() == [9, 7, 9]
     with pytest.raises(InvalidInputError):
         evaluate(Nothing(), Countdown(LONG), 0)
+
+
+class Remembers(Policy):
+    """Counts its decisions of an episode, and checks that the environment has taken as many."""
+
+    def __init__(self):
+        self.count, self.told = None, []
+
+    def reset(self, mask=None):
+        self.told.append(None if mask is None else np.asarray(mask).tolist())
+        if mask is None:
+            self.count = None
+        else:
+            self.count[np.asarray(mask)] = 0
+
+    def act(self, obs, *, deterministic=False, mask=None):
+        step = np.asarray(obs)[..., 0]
+        self.count = np.zeros(step.shape) if self.count is None else self.count
+        acting = step < self.lengths  # in NEXT_STEP mode the step after an end only resets
+        np.testing.assert_array_equal(np.where(acting, self.count, 0), np.where(acting, step, 0))
+        self.count = self.count + 1
+        return np.zeros(step.shape, np.int64)
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_a_policy_is_told_where_episodes_begin(mode):
+    env = SyncVectorEnv([lambda: Countdown([2] * 20), lambda: Countdown([3] * 20)], autoreset_mode=mode)
+    policy = Remembers()
+    policy.lengths = np.array([2, 3])
+    evaluate(policy, env, 6, seed=0)
+    assert policy.told[:3] == [None, [True, False], [False, True]]
+    assert policy.told.count([True, False]) + policy.told.count([True, True]) >= 3
+    alone = Remembers()
+    alone.lengths = np.array(2)
+    evaluate(alone, Countdown([2] * 5), 3, seed=0)
+    assert alone.told == [None] * 3

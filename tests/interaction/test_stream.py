@@ -11,6 +11,7 @@ from mbrl_split.agents import PPO
 from mbrl_split.agents.conformance import MODES
 from mbrl_split.errors import InvalidInputError, UnsupportedError
 from mbrl_split.interaction.stream import make_stream
+from mbrl_split.oracles import Ledger, Metered
 
 
 class Counter(gym.Env):
@@ -233,3 +234,62 @@ def test_other_spaces_or_sizes_are_refused(tmp_path):
         PPO.load(tmp_path / "a").learn([Counter(), Counter()], 10)
     with pytest.raises(InvalidInputError, match="observation space"):
         PPO.load(tmp_path / "a").learn(gym.make("CartPole-v1"), 10)
+
+
+def metered(kind, ledger):
+    """Real steps that are paid for, in all the forms an environment comes in."""
+    if kind == "single":
+        return Metered(Counter(), ledger)
+    if kind == "list":
+        return [Metered(Counter(), ledger) for _ in range(2)]
+    if kind == "inside":  # each sub-environment pays for itself
+        return SyncVectorEnv([lambda: Metered(Counter(), ledger)] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    return Metered(SyncVectorEnv([Counter] * 2, autoreset_mode=kind), ledger)
+
+
+@pytest.mark.parametrize("kind", ["single", "list", "inside", *MODES])
+def test_recorded_steps_are_retraced_without_paying_again(kind):
+    """What follows is what an uninterrupted run gets, and is paid for as there."""
+    rng, steps = np.random.default_rng(0), 40
+    whole = make_stream(metered(kind, paid := Ledger()))
+    whole.reset(3)
+    actions = rng.integers(3, size=(steps, whole.num_envs))
+    spent = []
+    for t in range(steps):
+        if t == 25:
+            state, before = whole.state(), paid.spent
+        spent.append((whole.step(actions[t]), paid.spent))
+    assert state["kind"] == "replay"
+    assert before >= 20
+
+    ledger = Ledger(budget=paid.spent - before)
+    again = make_stream(metered(kind, ledger))
+    again.restore(state)
+    assert ledger.spent == 0
+    for t in range(25, steps):
+        step, charged = again.step(actions[t]), spent[t][1] - before
+        assert ledger.spent == charged
+        for name in ("obs", "next_obs", "reward", "terminated", "truncated", "live", "mask", "next_mask"):
+            np.testing.assert_array_equal(getattr(step, name), getattr(spent[t][0], name))
+    assert ledger.spent == ledger.budget
+
+
+def test_retracing_that_fails_goes_on_charging():
+    class Clock(Counter):
+        ticks = 0
+
+        def _give(self):
+            Clock.ticks += 1
+            return np.array([0, Clock.ticks], dtype=np.float32), {}
+
+    stream = make_stream(Metered(Clock(), Ledger()))
+    stream.reset(0)
+    stream.step(np.zeros(1, np.int64))
+    ledger = Ledger()
+    other = make_stream(env := Metered(Clock(), ledger))
+    with pytest.raises(UnsupportedError, match="does not retrace"):
+        other.restore(stream.state())
+    assert ledger.spent == 0
+    env.reset()
+    env.step(5)
+    assert ledger.spent == 1
