@@ -1,6 +1,6 @@
 """Stored results under new names: after a change that renames settings or fields and no number.
 
-    python benchmarks/migrate_results.py REVISION
+    python benchmarks/migrate_results.py REVISION [FOLDER ...]
 
 A published run is known by the name of its folder, which holds a digest of all that its result depends on, names of
 settings included. For every folder of published results this lists the runs of its command as the suite of the given
@@ -49,16 +49,18 @@ def main() -> None:
     parser.add_argument(
         "revision", help="the last revision whose suites list the published runs by their present names"
     )
-    revision = parser.parse_args().revision
+    parser.add_argument("folders", nargs="*", type=Path, help="folders of published results (default: all)")
+    chosen = parser.parse_args()
+    folders = [f.resolve() for f in chosen.folders] or sorted(f.parent for f in RESULTS.glob("*/results.parquet"))
     root = Path(__file__).parents[1]
     with tempfile.TemporaryDirectory() as folder:
         before = Path(folder) / "before"
-        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", before, revision], cwd=root, check=True)
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", before, chosen.revision], cwd=root, check=True)
         try:
-            for summary in sorted(RESULTS.glob("*/results.parquet")):
-                print(f"{summary.parent.name}: {migrate(summary.parent, before, root)}")
-            for suite in sorted(RESULTS.glob("*/*.yaml")):
-                write_text(suite, renamed(suite.read_text(encoding="utf-8")))
+            for results in folders:
+                print(f"{results.name}: {migrate(results, before, root)}", flush=True)
+                for suite in results.glob("*.yaml"):
+                    write_text(suite, renamed(suite.read_text(encoding="utf-8")))
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", before], cwd=root, check=True)
 

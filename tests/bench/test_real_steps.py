@@ -99,7 +99,7 @@ def test_a_surrogate_of_no_measurement_is_refused_before_the_first_run(
         with pytest.raises(SystemExit, match="2"):
             main(["bench", "run", str(path), "--out", str(tmp_path / "out")])
         line = capsys.readouterr().err.strip()
-        assert re.search(r"x: the truth of cartpole is a real step: .* source: oracle", line), line
+        assert re.search(r"x: the truth is a real step here: .* source: oracle", line), line
         assert "\n" not in line
         assert not (tmp_path / "out").exists()
 
