@@ -11,10 +11,8 @@ Seed by seed, every cell is run before any cell's next seed. Cells are read from
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
-import re
 import statistics
 import sys
 import time
@@ -372,9 +370,10 @@ def figure(cells: list[dict[str, Any]], rows: list[dict[str, Any]], path: Path) 
     """Training returns by environment steps: a faint line per seed, the mean of all in full."""
     import matplotlib
 
-    matplotlib.use("svg")
     matplotlib.rcParams |= {"svg.hashsalt": "classic control", "svg.fonttype": "none"}
     from matplotlib import pyplot as plt
+
+    from mbrl_split.bench.figures import to_svg
 
     picture, panels = plt.subplots(2, 3, figsize=(10, 5.2), constrained_layout=True)
     for cell, panel in zip(cells, panels.flat, strict=True):
@@ -397,14 +396,7 @@ def figure(cells: list[dict[str, Any]], rows: list[dict[str, Any]], path: Path) 
             panel.legend(fontsize=7, frameon=False, loc="lower right")
     for panel in panels[:, 0]:
         panel.set_ylabel("training return", fontsize=8)
-    text = io.StringIO()
-    picture.savefig(text, format="svg", metadata={"Date": None})
-    plt.close(picture)
-    # Only the drawing, short numbers, no blank lines: so it can stand inside a page.
-    drawing = text.getvalue()
-    drawing = drawing[drawing.index("<svg") :].replace("<svg", '<svg style="width:100%;height:auto"', 1)
-    drawing = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", drawing)
-    path.write_text("\n".join(line.rstrip() for line in drawing.splitlines() if line.strip()) + "\n")
+    path.write_text(to_svg(picture), encoding="utf-8")
 
 
 def current(args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -182,7 +181,7 @@ def regret_figure(models: dict[str, Runs]) -> str:
             line(panel, runs, (name, "windows"), color=colour, marker="o", ms=4, label=f"{name}, windows")
     logarithmic(axes)
     legend(figure, axes)
-    return svg(figure)
+    return to_svg(figure)
 
 
 def structure_figure(models: dict[str, Runs]) -> str:
@@ -192,7 +191,7 @@ def structure_figure(models: dict[str, Runs]) -> str:
             line(panel, runs, who, color=colour, marker="o", ms=4, label=label)
     logarithmic(axes)
     legend(figure, axes)
-    return svg(figure)
+    return to_svg(figure)
 
 
 def coverage_figure(models: dict[str, Runs]) -> str:
@@ -214,14 +213,7 @@ def coverage_figure(models: dict[str, Runs]) -> str:
         panel.set_xticks(range(len(labels)), labels, rotation=40, ha="right", fontsize=8)
     axes[0].set_ylabel("coverage of a nominal 90 %")
     axes[0].legend(fontsize=8)
-    return svg(figure)
-
-
-def svg(figure: Figure) -> str:
-    """Only the drawing, with short numbers and as wide as the page."""
-    drawing = to_svg(figure).replace("<svg", '<svg style="width:100%;height:auto"', 1)
-    drawing = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", drawing)
-    return re.sub(r"\n\s*\n", "\n", drawing)
+    return to_svg(figure)
 
 
 def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
