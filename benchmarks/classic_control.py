@@ -29,6 +29,7 @@ import yaml
 
 import mbrl_split.agents as ours
 from mbrl_split.agents.schedules import Constant, Linear
+from mbrl_split.bench.printed import quotient
 from mbrl_split.evaluation import bootstrap, evaluate, iqm, paired_difference
 
 HERE = Path(__file__).parent
@@ -338,30 +339,28 @@ def races(suite: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
             "| library | seeds | reached | steps | processor, s | wall, s | ratio, processor | ratio, wall |",
             "|---|---|---|---|---|---|---|---|",
         ]
-        times: dict[str, dict[str, float]] = {}
+        times: dict[str, list[str]] = {}
         for library in (PEER, OURS, NATIVE):
             runs = of_cell(cell, rows, library).values()
             if not runs:
                 continue
             found = [r["reached"] for r in runs]
-            mid = times[library] = {
-                name: iqm(np.array([[np.inf if f is None else f[name]] for f in found]))
+            steps, *seconds = (
+                iqm(np.array([[np.inf if f is None else f[name]] for f in found]))
                 for name in ("steps", "cpu_seconds", "seconds")
-            }
+            )
+            times[library] = [f"{x:.2f}" for x in seconds]
             label = {
                 PEER: "Stable-Baselines3",
                 OURS: "ours, the same settings",
                 NATIVE: "ours, Gymnasium's vectorised environment, "
                 + ", ".join(f"{k} {v}" for k, v in cell["native"].items()),
             }[library]
-            ratios = [
-                f"{times[PEER][name] / mid[name]:.1f}" if library != PEER and PEER in times else "—"
-                for name in ("cpu_seconds", "seconds")
-            ]
-            text.append(
-                f"| {label} | {len(found)} | {sum(f is not None for f in found)} | {mid['steps']:,.0f} "
-                f"| {mid['cpu_seconds']:.2f} | {mid['seconds']:.2f} | {ratios[0]} | {ratios[1]} |"
-            )
+            cells = [*times[library], "—", "—"]
+            if library != PEER and PEER in times:
+                cells[2:] = [quotient(*pair, ".1f") for pair in zip(times[PEER], times[library], strict=True)]
+            reached = sum(f is not None for f in found)
+            text.append(f"| {label} | {len(found)} | {reached} | {steps:,.0f} | " + " | ".join(cells) + " |")
         text.append("")
     return text
 

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from surrogates import SUITE, read_runs, write
 
 from mbrl_split.bench.figures import COLOURS, STYLE, to_svg
+from mbrl_split.bench.printed import difference, quotient
 
 SHOWN = ("rmse", "nll", "crps", "coverage", "low", "middle", "high", "regret")
 SECONDS = ("fit_cpu_seconds", "predict_cpu_seconds")
@@ -103,12 +104,13 @@ def crps_table(models: dict[str, Runs]) -> list[str]:
                 if not seeds:
                     continue
                 best = min(peers, key=lambda w: runs.mean(w, n, "crps", seeds))
-                least = runs.mean(best, n, "crps", seeds)
+                least = f"{runs.mean(best, n, 'crps', seeds):.4f}"
                 shown = []
                 for name in MAIN:
-                    value = runs.mean((name, rows), n, "crps", seeds) if (name, rows) in ours else np.nan
-                    shown.append("" if np.isnan(value) else f"{value:.4f} ({100 * (value / least - 1):+.0f} %)")
-                head = f"| {model} | {n} ({len(seeds)} seeds) | {rows} | {best[0]}, {least:.4f} |"
+                    crps = f"{runs.mean((name, rows), n, 'crps', seeds):.4f}" if (name, rows) in ours else ""
+                    more = quotient(difference(crps, least, ".4f"), least, "+.0%").replace("%", " %")
+                    shown.append(crps and f"{crps} ({more})")
+                head = f"| {model} | {n} ({len(seeds)} seeds) | {rows} | {best[0]}, {least} |"
                 lines.append(f"{head} {' | '.join(shown)} |")
     return lines
 
