@@ -24,10 +24,25 @@ def test_the_demo_s_table_is_the_committed_one() -> None:
         assert " ".join(cells(row)).split() in shown, row["algorithm"]
 
 
+def test_what_the_first_commands_take_is_measured() -> None:
+    results = ROOT / "benchmarks" / "results"
+    script = runpy.run_path(str(ROOT / "benchmarks" / "footprint.py"))
+    told = script["markdown"](json.loads((results / "footprint.json").read_text()))
+    assert told == (results / "footprint.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme.split("<!-- footprint -->\n")[1].split("<!-- /footprint -->")[0] == told
+
+
+def test_the_first_block_is_what_works_today() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = readme.split("```\n")[1].splitlines()
+    assert [line.split()[:2] for line in first] == [["git", "clone"], ["make", "demo"], ["make", "test"]]
+
+
 HALVES = {"judge": "rl_vs_mbrl", "lockbox": "lockbox"}
 PAGES = {
     "README.md": ("<!-- prices -->", "<!-- /prices -->"),
-    "docs/index.md": ("## What a surrogate buys", "The same library"),
+    "docs/index.md": ("## What a surrogate buys", "## What to trust"),
 }
 
 
