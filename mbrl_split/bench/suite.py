@@ -55,7 +55,22 @@ class Algorithm:
 
 @validated(frozen=True, config=_STRICT)
 class SuiteData:
-    """The file as it is written; see :class:`Suite` for what it becomes."""
+    """The file as it is written; see :class:`Suite` for what it becomes.
+
+    Attributes:
+        name: Short name of the suite.
+        title: Heading of its report.
+        algorithms: The rows.
+        scenarios: Names of scenarios.
+        models: Language models, each a shipped one by its name or a folder.
+        seeds: How many, counted from 0, or which.
+        truth: ``"table"``: replayed from the measured tables; ``"live"``: measured; or the oracle of another package.
+        budget: True evaluations of every row that has no budget of its own.
+        env_steps: Environment steps of every learning agent whose row does not say otherwise.
+        contexts: Contexts (in sessions: sessions) that a policy is judged on.
+        judge: Which half of the table judges; ``"lockbox"`` once, when methods are frozen.
+        overrides: By scenario, fields of :class:`~mbrl_split.scenarios.Scenario` to change.
+    """
 
     name: str
     title: str
@@ -63,11 +78,11 @@ class SuiteData:
     scenarios: list[str]
     models: list[str]
     seeds: int | list[int]
-    truth: str = "table"  # live, table, or the oracle of another package
+    truth: str = "table"
     budget: float = 300
     env_steps: int = 60_000
     contexts: int = 2000
-    judge: Literal["judge", "lockbox"] = "judge"  # the lockbox once, when methods are frozen
+    judge: Literal["judge", "lockbox"] = "judge"
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 

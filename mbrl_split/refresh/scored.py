@@ -36,6 +36,9 @@ class MaxEpistemic(ScoredAcquisition):
 
     It spends on corners that never win the argmax: a yardstick, rarely a choice.
 
+    Attributes:
+        where: Which pool.
+
     Example:
         >>> import numpy as np
         >>> from mbrl_split import scenario
@@ -57,6 +60,10 @@ class MaxEpistemic(ScoredAcquisition):
 @dataclass(frozen=True)
 class CostAware(ScoredAcquisition):
     """Another acquisition's score per unit of cost: deep splits are cheaper to measure, fewer layers are replayed.
+
+    Attributes:
+        inner: Whose score.
+        objective: What measuring a row costs; :meth:`bind` sets it.
 
     Example:
         >>> import numpy as np
@@ -95,6 +102,7 @@ class Diverse(ScoredAcquisition):
     Attributes:
         inner: Whose score.
         radius: Distance at which a pick stops mattering.
+        objective: The columns, along which distances are; :meth:`bind` sets it.
 
     Example:
         >>> import numpy as np
