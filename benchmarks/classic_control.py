@@ -11,10 +11,8 @@ Seed by seed, every cell is run before any cell's next seed. Cells are read from
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
-import re
 import statistics
 import sys
 import time
@@ -31,6 +29,7 @@ import yaml
 
 import mbrl_split.agents as ours
 from mbrl_split.agents.schedules import Constant, Linear
+from mbrl_split.bench.printed import quotient
 from mbrl_split.evaluation import bootstrap, evaluate, iqm, paired_difference
 
 HERE = Path(__file__).parent
@@ -342,30 +341,28 @@ def races(suite: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
             "| library | seeds | reached | steps | processor, s | wall, s | ratio, processor | ratio, wall |",
             "|---|---|---|---|---|---|---|---|",
         ]
-        times: dict[str, dict[str, float]] = {}
+        times: dict[str, list[str]] = {}
         for library in (PEER, OURS, NATIVE):
             runs = of_cell(cell, rows, library).values()
             if not runs:
                 continue
             found = [r["reached"] for r in runs]
-            mid = times[library] = {
-                name: iqm(np.array([[np.inf if f is None else f[name]] for f in found]))
+            steps, *seconds = (
+                iqm(np.array([[np.inf if f is None else f[name]] for f in found]))
                 for name in ("steps", "cpu_seconds", "seconds")
-            }
+            )
+            times[library] = [f"{x:.2f}" for x in seconds]
             label = {
                 PEER: "Stable-Baselines3",
                 OURS: "ours, the same settings",
                 NATIVE: "ours, Gymnasium's vectorised environment, "
                 + ", ".join(f"{k} {v}" for k, v in cell["native"].items()),
             }[library]
-            ratios = [
-                f"{times[PEER][name] / mid[name]:.1f}" if library != PEER and PEER in times else "—"
-                for name in ("cpu_seconds", "seconds")
-            ]
-            text.append(
-                f"| {label} | {len(found)} | {sum(f is not None for f in found)} | {mid['steps']:,.0f} "
-                f"| {mid['cpu_seconds']:.2f} | {mid['seconds']:.2f} | {ratios[0]} | {ratios[1]} |"
-            )
+            cells = [*times[library], "—", "—"]
+            if library != PEER and PEER in times:
+                cells[2:] = [quotient(*pair, ".1f") for pair in zip(times[PEER], times[library], strict=True)]
+            reached = sum(f is not None for f in found)
+            text.append(f"| {label} | {len(found)} | {reached} | {steps:,.0f} | " + " | ".join(cells) + " |")
         text.append("")
     return text
 
@@ -374,9 +371,10 @@ def figure(cells: list[dict[str, Any]], rows: list[dict[str, Any]], path: Path) 
     """Training returns by environment steps: a faint line per seed, the mean of all in full."""
     import matplotlib
 
-    matplotlib.use("svg")
     matplotlib.rcParams |= {"svg.hashsalt": "classic control", "svg.fonttype": "none"}
     from matplotlib import pyplot as plt
+
+    from mbrl_split.bench.figures import to_svg
 
     picture, panels = plt.subplots(2, 3, figsize=(10, 5.2), constrained_layout=True)
     for cell, panel in zip(cells, panels.flat, strict=True):
@@ -399,14 +397,7 @@ def figure(cells: list[dict[str, Any]], rows: list[dict[str, Any]], path: Path) 
             panel.legend(fontsize=7, frameon=False, loc="lower right")
     for panel in panels[:, 0]:
         panel.set_ylabel("training return", fontsize=8)
-    text = io.StringIO()
-    picture.savefig(text, format="svg", metadata={"Date": None})
-    plt.close(picture)
-    # Only the drawing, short numbers, no blank lines: so it can stand inside a page.
-    drawing = text.getvalue()
-    drawing = drawing[drawing.index("<svg") :].replace("<svg", '<svg style="width:100%;height:auto"', 1)
-    drawing = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", drawing)
-    path.write_text("\n".join(line.rstrip() for line in drawing.splitlines() if line.strip()) + "\n")
+    path.write_text(to_svg(picture), encoding="utf-8")
 
 
 def current(args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from drive_grid import judge, settings
 from matplotlib.ticker import NullFormatter
 
 from mbrl_split.bench.figures import COLOURS, STYLE, to_svg
-from mbrl_split.bench.results import fixed_regret
+from mbrl_split.bench.printed import quotient
 from mbrl_split.layer_split import LLMSplitVector, SessionJudge, TableOracle, TableSource, scenario
 from mbrl_split.layer_split.judging.session import _Hold
 
@@ -191,20 +191,35 @@ def suite_lines() -> list[str]:
     found = read(OUT / "summary.json")
     if found is None:
         return ["Not run yet for the record."]
+    rooms = {problem: headroom(reference) for problem, reference in found["references"].items()}
     lines = [
+        "Regret per turn, in reward where the headroom is less than ten of its standard errors wide, else in "
+        "headrooms. The last column divides by the headroom all the same, however badly it is known: by that of the "
+        "sessions that judged these rows, fewer than above, "
+        + ", ".join(f"{room} on {problem.partition('/')[2]}" for problem, room in rooms.items())
+        + ".",
+        "",
         "| method | true evaluations | seeds | regret (IQM) | 95 % | worst seed | in headrooms |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in found["rows"]:
-        reference = found["references"][f"{row['scenario']}/{row['model']}"]
-        fixed, _ = fixed_regret(reference)
+        problem = f"{row['scenario']}/{row['model']}"
+        regret = f"{row['regret']:.4f}"
+        in_headrooms = f"{row['regret']:.3f}"
+        if found["references"][problem]["regret_unit"] != "headroom":
+            in_headrooms = quotient(regret, rooms[problem], ".3f")
         ends = "–" if row["regret_ci"] is None else " … ".join(f"{x:.4f}" for x in row["regret_ci"])
         worst = "–" if row["regret_worst"] is None else f"{row['regret_worst']:.4f}"
         lines.append(
             f"| {row['model']}: {row['algorithm']} | {row['true_evaluations']:.0f} | {row['seeds']} | "
-            f"{row['regret']:.4f} | {ends} | {worst} | {row['regret'] / fixed:.3f} |"
+            f"{regret} | {ends} | {worst} | {in_headrooms} |"
         )
     return lines
+
+
+def headroom(reference: dict[str, Any]) -> str:
+    """A judge's headroom with its standard error, as printed."""
+    return f"{reference['headroom']:.4f} ± {reference['headroom_std_error']:.4f}"
 
 
 def live_lines() -> list[str]:
@@ -256,10 +271,6 @@ def page() -> str:
         ],
         drive_lines(),
         ["## Methods with 300 true evaluations"],
-        [
-            "Regret per turn, in reward where the headroom is less than ten of its standard errors wide, else in "
-            "headrooms. The last column divides by the headroom all the same, however badly it is known (above)."
-        ],
         suite_lines(),
         [
             "All learn from the same surrogate. The planner solves the session that the surrogate describes; PPO and "

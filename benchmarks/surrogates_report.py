@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from matplotlib.figure import Figure
 from surrogates import SUITE, read_runs, write
 
 from mbrl_split.bench.figures import COLOURS, STYLE, to_svg
+from mbrl_split.bench.printed import difference, quotient
 
 SHOWN = ("rmse", "nll", "crps", "coverage", "low", "middle", "high", "regret")
 SECONDS = ("fit_cpu_seconds", "predict_cpu_seconds")
@@ -104,12 +104,13 @@ def crps_table(models: dict[str, Runs]) -> list[str]:
                 if not seeds:
                     continue
                 best = min(peers, key=lambda w: runs.mean(w, n, "crps", seeds))
-                least = runs.mean(best, n, "crps", seeds)
+                least = f"{runs.mean(best, n, 'crps', seeds):.4f}"
                 shown = []
                 for name in MAIN:
-                    value = runs.mean((name, rows), n, "crps", seeds) if (name, rows) in ours else np.nan
-                    shown.append("" if np.isnan(value) else f"{value:.4f} ({100 * (value / least - 1):+.0f} %)")
-                head = f"| {model} | {n} ({len(seeds)} seeds) | {rows} | {best[0]}, {least:.4f} |"
+                    crps = f"{runs.mean((name, rows), n, 'crps', seeds):.4f}" if (name, rows) in ours else ""
+                    more = quotient(difference(crps, least, ".4f"), least, "+.0%").replace("%", " %")
+                    shown.append(crps and f"{crps} ({more})")
+                head = f"| {model} | {n} ({len(seeds)} seeds) | {rows} | {best[0]}, {least} |"
                 lines.append(f"{head} {' | '.join(shown)} |")
     return lines
 
@@ -182,7 +183,7 @@ def regret_figure(models: dict[str, Runs]) -> str:
             line(panel, runs, (name, "windows"), color=colour, marker="o", ms=4, label=f"{name}, windows")
     logarithmic(axes)
     legend(figure, axes)
-    return svg(figure)
+    return to_svg(figure)
 
 
 def structure_figure(models: dict[str, Runs]) -> str:
@@ -192,7 +193,7 @@ def structure_figure(models: dict[str, Runs]) -> str:
             line(panel, runs, who, color=colour, marker="o", ms=4, label=label)
     logarithmic(axes)
     legend(figure, axes)
-    return svg(figure)
+    return to_svg(figure)
 
 
 def coverage_figure(models: dict[str, Runs]) -> str:
@@ -214,14 +215,7 @@ def coverage_figure(models: dict[str, Runs]) -> str:
         panel.set_xticks(range(len(labels)), labels, rotation=40, ha="right", fontsize=8)
     axes[0].set_ylabel("coverage of a nominal 90 %")
     axes[0].legend(fontsize=8)
-    return svg(figure)
-
-
-def svg(figure: Figure) -> str:
-    """Only the drawing, with short numbers and as wide as the page."""
-    drawing = to_svg(figure).replace("<svg", '<svg style="width:100%;height:auto"', 1)
-    drawing = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", drawing)
-    return re.sub(r"\n\s*\n", "\n", drawing)
+    return to_svg(figure)
 
 
 def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mbrl_split.bench.printed import quotient
 from mbrl_split.evaluation import iqm
 
 TARGET = 0.05
@@ -67,15 +68,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     found = curves(pd.read_parquet(args.results))
-    ours = price(found[OURS], between=False)
     prices = {name: price(curve, between=name != OURS) for name, curve in found.items()}
     lines = [
         f"| method | seeds | evaluations to hold {TARGET} | times ours | regret at 25 | at 50 | at 100 |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name in sorted(found, key=prices.__getitem__):
-        n, curve = prices[name], found[name]
-        price_, ratio = (f"{n:.0f}", f"{n / ours:.1f}") if np.isfinite(n) else ("never", "–")
+        curve = found[name]
+        price_, ours = (f"{n:.0f}" if np.isfinite(n) else "never" for n in (prices[name], prices[OURS]))
+        ratio = quotient(price_, ours, ".1f")
         looks = " | ".join(at(curve, limit) for limit in (25, 50, 100))
         lines.append(f"| `{name}` | {min(s for *_, s in curve)} | {price_} | {ratio} | {looks} |")
     lines += [

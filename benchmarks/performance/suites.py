@@ -30,6 +30,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mbrl_split.bench.printed import quotient
+
 CLOCKS = {"oracle_seconds", "train_seconds", "wall_seconds", "seconds"}
 
 
@@ -142,8 +144,11 @@ def measured(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def markdown(found: dict[str, Any]) -> str:
     """What was measured, and what it says of a larger suite."""
-    each = found["one_job_seconds"] / found["runs"]
-    wall = 1000 * each / 64
+    one, two, beside = (
+        f"{found[name]:.1f}" for name in ("one_job_seconds", "two_jobs_seconds", "side_by_side_seconds")
+    )
+    each = quotient(one, str(found["runs"]), ".1f")
+    wall = quotient(f"{1000 * float(each):.0f}", "64", ".0f")
     call = f'python benchmarks/performance/suites.py --options="{found["options"]}"'
     lines = [
         f"{found['runs']} runs of `{found['suite']}`, by `{call}`; "
@@ -151,10 +156,10 @@ def markdown(found: dict[str, Any]) -> str:
         "",
         "| | |",
         "|---|---:|",
-        f"| one job | {found['one_job_seconds']:.1f} s |",
-        f"| two jobs on two cores | {found['two_jobs_seconds']:.1f} s, {found['throughput_ratio']:.2f} times as fast |",
-        f"| one job, twice at once in folders of their own | {found['side_by_side_seconds']:.1f} s for twice the work, "
-        f"{found['machine_ratio']:.2f} times as fast |",
+        f"| one job | {one} s |",
+        f"| two jobs on two cores | {two} s, {quotient(one, two, '.2f')} times as fast |",
+        f"| one job, twice at once in folders of their own | {beside} s for twice the work, "
+        f"{quotient(f'{2 * float(one):.1f}', beside, '.2f')} times as fast |",
         f"| the finished suite again, interpreter and report included | {found['resume_seconds']:.1f} s |",
     ]
     if struck := found.get("kills"):
@@ -164,7 +169,7 @@ def markdown(found: dict[str, Any]) -> str:
         ]
     lines += [
         "",
-        f"At that price, {each:.1f} s a run, a thousand runs on 64 workers would keep them busy for {wall:.0f} s each.",
+        f"At that price, {each} s a run, a thousand runs on 64 workers would keep them busy for {wall} s each.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,28 +1,82 @@
 """Docstrings are written for `help()`; the site shows them as Markdown. This turns what differs into Markdown.
 
-Roles such as :class:`~mbrl_split.agents.Agent` become links, and plain-text tables become Markdown tables.
+Roles such as :class:`~mbrl_split.agents.Agent` become links, and plain-text tables become Markdown tables. The fields
+of a dataclass get their defaults, and those that it inherits stand before its own.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import Any
 
-from griffe import Extension, Object
+from griffe import Class, Extension, Object
 
 ROLE = re.compile(r":(?:class|func|meth|attr|data|mod|exc):`(~?)([\w.]+)`")
 EXAMPLE = re.compile(r"^(\s*)Example:$", re.MULTILINE)
+FIELDS = re.compile(r"^Attributes:\n(?P<fields>(?: {4}.*(?:\n|$))+)", re.MULTILINE)
+FIELD = re.compile(r"^ {4}(?=\w+: )", re.MULTILINE)
 RULE = re.compile(r"^=+(?:\s+=+)+\s*$")
 
 
 class Docstrings(Extension):
     """Loaded by mkdocstrings (see mkdocs.yml)."""
 
+    def __init__(self) -> None:
+        self._written: dict[str, str] = {}  # docstrings as they stand in the source
+
     def on_object(self, *, obj: Object, **kwargs: Any) -> None:
         if obj.docstring is not None:
+            text = self.source(obj)
+            if isinstance(obj, Class) and is_dataclass(obj):
+                text = self.with_fields(text, obj)
             # griffe knows the section that holds code by its plural.
-            text = EXAMPLE.sub(r"\1Examples:", obj.docstring.value)
+            text = EXAMPLE.sub(r"\1Examples:", text)
             obj.docstring.value = with_tables(with_links(text, obj))
+
+    def source(self, obj: Object) -> str:
+        """The docstring of an object as it was written, whether or not it has been turned already."""
+        return self._written.setdefault(obj.path, "" if obj.docstring is None else obj.docstring.value)
+
+    def with_fields(self, text: str, cls: Class) -> str:
+        """The docstring with all fields of the dataclass, where it lists fields, and their defaults."""
+        if not FIELDS.search(text):
+            return text
+        fields: dict[str, str] = {}
+        for home in [*reversed(cls.mro()), cls]:
+            if home.path.startswith("mbrl_split.") and is_dataclass(home):
+                fields |= fields_of(self.source(home), home)
+        return FIELDS.sub(lambda _: "Attributes:\n" + "".join(fields.values()), text)
+
+
+def is_dataclass(cls: Class) -> bool:
+    """Whether a class is decorated as one, of the standard library or of pydantic."""
+    return any(str(d.callable_path).endswith("dataclasses.dataclass") for d in cls.decorators)
+
+
+def fields_of(text: str, cls: Class) -> dict[str, str]:
+    """What a docstring says of each field, by name, with its links and its default."""
+    section = FIELDS.search(text)
+    entries = FIELD.split(section["fields"])[1:] if section else []
+    found = {}
+    for entry in entries:
+        name, _, meaning = entry.partition(": ")
+        known = default_of(cls, name)
+        end = "" if known is None else f" Default: ``{known}``."
+        found[name] = f"    {name}: {with_links(meaning.rstrip(), cls)}{end}\n"
+    return found
+
+
+def default_of(cls: Class, name: str) -> str | None:
+    """The default of a field as it stands in the source; what a factory makes as a call; None for a field without."""
+    value = getattr(cls.members.get(name), "value", None)
+    if value is None:
+        return None
+    call = ast.parse(str(value), mode="eval").body
+    if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "field"):
+        return str(value)
+    given = {k.arg: ast.unparse(k.value) for k in call.keywords}
+    return given.get("default") or (f"{given['default_factory']}()" if "default_factory" in given else None)
 
 
 def with_links(text: str, obj: Object) -> str:

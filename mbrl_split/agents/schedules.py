@@ -12,6 +12,9 @@ from mbrl_split.errors import InvalidInputError
 class Constant:
     """The same value throughout.
 
+    Attributes:
+        value: What it is throughout.
+
     Example:
         >>> from mbrl_split.agents import Constant
         >>> Constant(0.1)(0.5)
@@ -27,6 +30,11 @@ class Constant:
 @dataclass(frozen=True)
 class Linear:
     """From ``start`` to ``end``, reached when the share ``until`` of the learning is done; ``end`` from there on.
+
+    Attributes:
+        start: The value at the beginning.
+        end: The value at the end.
+        until: Share of the learning after which the end is reached, 0 … 1.
 
     Example:
         >>> from mbrl_split.agents import Linear

@@ -79,12 +79,12 @@ class SuiteData:
         problems: What is posed: registered names, files in a folder ``problems`` beside the suite's file or one folder
             up, or mappings with ``problem``, ``label`` and ``settings``.
         scenarios: With ``models``, shorthand for layer splits, one for each pair.
-        models: Language models.
-        truth: Of layer splits: ``live``, ``table``, or the oracle of another package.
+        models: Language models, each a shipped one by its name or a folder.
+        truth: Of layer splits: ``table`` replays the measured tables, ``live`` measures; or another package's oracle.
         budget: True evaluations of a row that names none.
         env_steps: Environment steps of a row that names none.
-        contexts: Contexts of a layer split's judge.
-        judge: Of layer splits: the ``lockbox`` once, when methods are frozen.
+        contexts: Contexts (in sessions: sessions) of a layer split's judge.
+        judge: Of layer splits: which half of the table judges; ``lockbox`` once, when methods are frozen.
         overrides: Fields of scenarios, by scenario.
     """
 

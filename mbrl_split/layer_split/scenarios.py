@@ -28,6 +28,11 @@ class RewardSpec:
 
     ``"log"``: r = −quality·D + load·(1 − p/L).
     ``"relative"`` (the paper's form): r = quality·(1 − exp(D)) + load·(1 − p/L).
+
+    Attributes:
+        kind: ``"log"`` or ``"relative"``, as above.
+        quality: Weight of the damage, w_I.
+        load: Weight of the layers that the device need not run, w_L.
     """
 
     kind: Literal["log", "relative"] = "log"

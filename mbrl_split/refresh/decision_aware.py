@@ -21,6 +21,11 @@ class UCB(Acquisition):
 
     The optimistic end is the one with the higher reward, so the number may be a cost or a gain.
 
+    Attributes:
+        where: Which pool.
+        kappa: Width of the interval, in epistemic standard deviations.
+        objective: How a prediction becomes a reward; :meth:`bind` sets it.
+
     Example:
         >>> import numpy as np
         >>> from mbrl_split.columns import Column
@@ -55,6 +60,10 @@ class UCB(Acquisition):
 class Thompson(Acquisition):
     """Each query is the best row of a random context in a posterior draw of its own (Thompson 1933).
 
+    Attributes:
+        where: Which pool.
+        objective: How a prediction becomes a reward; :meth:`bind` sets it.
+
     Example:
         >>> import numpy as np
         >>> from mbrl_split.columns import Column
@@ -86,6 +95,11 @@ class Disagreement(ScoredAcquisition):
     """Query by committee about the *decision*: rows that about half of the posterior draws call their context's best.
 
     The score is the variance v·(1 − v) of the vote share v; a row that never or always wins scores 0.
+
+    Attributes:
+        where: Which pool.
+        draws: Posterior draws that vote.
+        objective: How a prediction becomes a reward; :meth:`bind` sets it.
 
     Example:
         >>> import numpy as np
@@ -125,6 +139,10 @@ class TopTwo(Acquisition):
 
     Per context the rewards of the two rows with the highest mean differ by Δ ± s; contexts with the smallest Δ/s are
     chosen, and in each of them the less certain of the two rows is measured (after top-two sampling, Russo 2016).
+
+    Attributes:
+        where: Which pool.
+        objective: How a prediction becomes a reward; :meth:`bind` sets it.
 
     Example:
         >>> import numpy as np

@@ -28,6 +28,9 @@ class Never(RefreshSchedule):
 class Always(RefreshSchedule):
     """Pay for ``n`` evaluations whenever asked, until the budget is spent.
 
+    Attributes:
+        n: True evaluations paid for at once.
+
     Example:
         >>> from mbrl_split.refresh import Always, RefreshState
         >>> state = RefreshState(2000, 9000, 1000, 1, spent=24, budget=64, n_rows=24)
@@ -48,6 +51,10 @@ class Always(RefreshSchedule):
 @dataclass(frozen=True)
 class FixedInterval(RefreshSchedule):
     """Pay for ``n`` evaluations every ``every`` environment steps (Dyna; MBPO with 250).
+
+    Attributes:
+        every: Environment steps from one refresh to the next.
+        n: True evaluations paid for at once.
 
     Example:
         >>> from mbrl_split.refresh import FixedInterval, RefreshState
@@ -72,6 +79,11 @@ class FixedInterval(RefreshSchedule):
 @dataclass(frozen=True)
 class Geometric(RefreshSchedule):
     """Refresh k = 0, 1, … comes at step ``first``·``ratio``^k: ever rarer (batched bandits).
+
+    Attributes:
+        first: Environment step of the first refresh.
+        ratio: Factor from one refresh's step to the next one's; above 1.
+        n: True evaluations paid for at once.
 
     Example:
         >>> from mbrl_split.refresh import Geometric, RefreshState
@@ -100,6 +112,9 @@ class Geometric(RefreshSchedule):
 @dataclass(frozen=True)
 class Doubling(RefreshSchedule):
     """At steps ``first``·2^k double the rows learnt from: truth stays in proportion to experience (UCRL2's epochs).
+
+    Attributes:
+        first: Environment step of the first doubling.
 
     Example:
         >>> from mbrl_split.refresh import Doubling, RefreshState

@@ -37,6 +37,9 @@ class MaxEpistemic(ScoredAcquisition):
 
     It spends on corners that never win the argmax: a yardstick, rarely a choice.
 
+    Attributes:
+        where: Which pool.
+
     Example:
         >>> import numpy as np
         >>> from mbrl_split.columns import Column
@@ -106,6 +109,9 @@ class CostAware(_Wrapper):
         >>> reward_function = RewardFunction(columns, reward=lambda wear, X: -3 * wear + 1 - X[:, 0] / 12)
         >>> CostAware(MaxEpistemic()).bind(reward_function).select(pool, surrogate, 4, rng).shape
         (4,)
+
+    Attributes:
+        reward_function: What measuring a row costs; :meth:`bind` sets it.
     """
 
     reward_function: RewardFunction | None = None
@@ -124,6 +130,7 @@ class Diverse(_Wrapper):
     Attributes:
         inner: Whose score.
         radius: Distance at which a pick stops mattering.
+        objective: The columns, along which distances are; :meth:`bind` sets it.
 
     Example:
         >>> import numpy as np

@@ -15,6 +15,9 @@ from mbrl_split.surrogates.base import Surrogate
 class RandomAcquisition(Acquisition):
     """Rows uniform over the pool, without repeats while it lasts; by default fresh contexts × every action.
 
+    Attributes:
+        where: Which pool.
+
     Example:
         >>> import numpy as np
         >>> from mbrl_split.columns import Column
@@ -39,6 +42,9 @@ class RandomAcquisition(Acquisition):
 @dataclass(frozen=True)
 class OnPolicyAcquisition(RandomAcquisition):
     """Rows drawn from those that the agent visited since the last refresh: truth where it acts.
+
+    Attributes:
+        where: Which pool.
 
     Example:
         >>> import numpy as np

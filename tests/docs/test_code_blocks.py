@@ -80,18 +80,36 @@ def test_suites_are_valid(page, tmp_path, monkeypatch):
         assert list(load_suite(path).cells())
 
 
-def command_lines():
-    """Lines of code blocks and inline code that begin with one of our commands, with the page they stand on."""
+def command_lines(*begins):
+    """Lines of code blocks and inline code that begin with a command, with the page they stand on."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         lines = [line for _, body in FENCE.findall(text) for line in body.splitlines()]
         lines += re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
         for line in lines:
-            if line.startswith(("mbrl-split ", "make ", "python benchmarks/")):
+            if line.startswith(begins):
                 yield pytest.param(line.split("  #")[0].strip(), id=f"{page.name}: {line[:60]}")
 
 
-@pytest.mark.parametrize("line", list(command_lines()))
+@pytest.mark.parametrize("line", list(command_lines("pip install ")))
+def test_what_is_installed_is_there(line):
+    check_install(line)
+
+
+def check_install(line):
+    """What pip is told to install is a folder of the checkout that it can build: no index has the package."""
+    for word in shlex.split(line, comments=True)[2:]:
+        if not word.startswith("-"):
+            assert (ROOT / word.partition("[")[0] / "pyproject.toml").is_file(), f"{line}: no project {word}"
+
+
+def test_a_package_that_no_index_has_is_noticed():
+    check_install('pip install -e ".[all]"')
+    with pytest.raises(AssertionError, match=r"no project mbrl-split\[all\]"):
+        check_install('pip install "mbrl-split[all]"')
+
+
+@pytest.mark.parametrize("line", list(command_lines("mbrl-split ", "make ", "python benchmarks/")))
 def test_commands_exist(line):
     words = shlex.split(line, comments=True)
     if words[0] == "python":

@@ -4,6 +4,7 @@ import importlib
 import re
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
 import pytest
 
@@ -80,6 +81,24 @@ def test_roles_and_plain_tables_do_not_show(site):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r":(?:class|func|meth|attr|data|mod):<code>", text), path
         assert not re.search(r"={9,}", text), path
+
+
+def broken_drawings(text):
+    """Drawings inlined in a page that are not whole: Markdown has put its own elements into them."""
+    for drawing in re.findall(r"<svg\b.*?</svg>", text, re.DOTALL):
+        try:
+            ElementTree.fromstring(drawing)
+        except ElementTree.ParseError as error:
+            yield str(error)
+
+
+def test_inlined_drawings_are_whole(site):
+    for path in site.rglob("*.html"):
+        assert list(broken_drawings(path.read_text(encoding="utf-8"))) == [], path
+
+
+def test_a_broken_drawing_is_noticed():
+    assert len(list(broken_drawings("<svg><defs><br /><style></style></p>\n<p></defs><g></g></svg> <svg></svg>"))) == 1
 
 
 def public_names():

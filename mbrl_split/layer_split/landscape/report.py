@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mbrl_split.bench.printed import quotient
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.layer_split.landscape.figures import best_by_intensity, nll_by_split
 from mbrl_split.layer_split.landscape.landscape import Landscape, View, read_landscape
@@ -72,10 +73,10 @@ def _markdown(found: Landscape, command: str) -> str:
 
 def _row(v: View) -> str:
     room, best = v.headroom, v.best["split"][:: -1 if v.falling else 1]
-    ratio = room["value"] / room["std_error"] if room["std_error"] > 0 else float("inf")
+    value, error = f"{room['value']:.4f}", f"{room['std_error']:.4f}"
     spread = f"({min(v.trend.by_document):+.2f} … {max(v.trend.by_document):+.2f})"
     return (
-        f"| {v.name} | {room['value']:.4f} ± {room['std_error']:.4f} | {ratio:.0f} | {room['best_fixed_split']:.0f} "
+        f"| {v.name} | {value} ± {error} | {quotient(value, error, '.0f')} | {room['best_fixed_split']:.0f} "
         f"| {best[0]:.0f} → {best[-1]:.0f} | {v.trend.kendall} {spread} | {v.trend.verdict} |"
     )
 
