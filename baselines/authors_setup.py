@@ -25,7 +25,7 @@ from mbrl_split import InvalidInputError
 from mbrl_split.agents import PPO
 from mbrl_split.bench.base import Array, CurvePoint, Method, Task
 from mbrl_split.bench.parts import check_learns
-from mbrl_split.interaction import OracleSource
+from mbrl_split.envs import OracleSource
 from mbrl_split.layer_split import LLMSplitVector, Scenario, SplitRule, agent_policy
 from mbrl_split.refresh import random_design
 from mbrl_split.training import RunLogger

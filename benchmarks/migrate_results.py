@@ -110,7 +110,7 @@ def reference(said: dict[str, Any]) -> dict[str, Any]:
         return said
     from mbrl_split.layer_split.judging.about import PROTOCOL
 
-    new = {k: v for k, v in said.items() if k not in ("best_fixed_split", "landscape")}
+    new = {"half": "judge"} | {k: v for k, v in said.items() if k not in ("best_fixed_split", "landscape")}
     new |= {"best_fixed_action": said["best_fixed_split"], "action_word": "split", "truth": PROTOCOL}
     if (old := said.get("landscape")) is not None:
         new["picture"] = {

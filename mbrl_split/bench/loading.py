@@ -14,7 +14,7 @@ from mbrl_split.bench.parts import stand_in
 from mbrl_split.bench.runner import build_method
 from mbrl_split.bench.suite import Algorithm, Cell, Suite, SuiteData
 from mbrl_split.errors import InvalidInputError, MbrlSplitError
-from mbrl_split.evaluation.posed import pose
+from mbrl_split.evaluation.posed import layer_splits, pose
 from mbrl_split.registry import BASELINES, unknown
 from mbrl_split.settings import check_names, read_assignment, read_settings
 
@@ -124,7 +124,8 @@ def _check(suite: Suite, written: list[str], *, narrowed: bool) -> None:
     posed = suite.posed
     need(bool(posed), "problems: at least one is needed (or scenarios and models)")
     check_names("scenario in overrides", d.overrides, {*d.scenarios, *written})
-    for entry in posed:
+    aside = layer_splits([name for name in d.overrides if name not in d.scenarios], d.models[:1], d.overrides)
+    for entry in [*posed, *aside]:  # what is said of scenarios that --set leaves out is looked at all the same
         try:
             pose(entry, suite.home)
         except MbrlSplitError as error:

@@ -96,7 +96,10 @@ def pose(posed: Posed, home: Path) -> Problem:
 def _make(name: str, settings: str, home: str) -> Problem:
     path = file_of(Posed(name), Path(home))
     if path is not None:
-        kind: Any = only_class(path, Problem)
+        try:
+            kind: Any = only_class(path, Problem)
+        except ImportError as error:
+            raise InvalidInputError(f"cannot import {path}: {type(error).__name__}: {error}") from error
     elif name in PROBLEMS:
         kind = PROBLEMS[name]
     else:
@@ -113,6 +116,7 @@ def only_class(path: Path, base: Any) -> Any:
     """The one subclass of ``base`` that a file of the user's defines.
 
     Raises:
+        ImportError: A package that the file needs is not here.
         InvalidInputError: The file cannot be imported, or defines none or several.
     """
     name = f"mbrl_split_{path.parent.name}_{path.stem}"

@@ -254,7 +254,8 @@ def _check(data: TuneData, where: str, home: Path, written: Sequence[str]) -> No
         check_names("scenario in overrides", data.overrides, {*data.scenarios, *written})
     except InvalidInputError as error:
         raise InvalidInputError(f"{where}: {error}") from None
-    for posed in data.posed:
+    aside = layer_splits([s for s in data.overrides if s not in data.scenarios], data.models[:1], data.overrides)
+    for posed in [*data.posed, *aside]:  # what is said of scenarios that --set leaves out is looked at all the same
         try:
             pose(posed, home)
         except MbrlSplitError as error:

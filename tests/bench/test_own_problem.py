@@ -90,7 +90,14 @@ def test_it_shares_a_suite_with_a_problem_of_real_steps(tmp_path: Path) -> None:
     suite = yaml.safe_load(path.read_text())
     pole = {"problem": "gym", "label": "pole", "settings": {"env_id": "CartPole-v1", "episodes": 4}}
     fixed = {"algorithm": "best-fixed", "problems": ["kiln"]}
-    pilot = {"algorithm": "dqn", "agent": "dqn", "source": "oracle", "budget": 64, "env_steps": 64}
+    pilot = {
+        "algorithm": "dqn",
+        "agent": "dqn",
+        "source": "oracle",
+        "budget": 64,
+        "env_steps": 64,
+        "settings": {"agent": {"learning_starts": 16}},
+    }
     suite |= {"problems": [pole, "kiln"], "algorithms": [{"algorithm": "random"}, fixed, pilot], "seeds": 1}
     path.write_text(yaml.safe_dump(suite))
     main(["bench", "run", str(path), "--out", str(tmp_path / "out")])
