@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.agents import categorical
-from mbrl_split.agents.config import require
+from mbrl_split.agents.checkpoint import Stateful
+from mbrl_split.agents.config import AgentConfig, Count
 from mbrl_split.agents.learner import Learner
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.interaction import spaces
@@ -23,7 +23,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class BanditConfig:
+class BanditConfig(AgentConfig):
     """Settings of every bandit.
 
     Attributes:
@@ -32,14 +32,9 @@ class BanditConfig:
         propensity_draws: Draws that estimate the propensities of a rule without a closed form.
     """
 
-    n_steps: int = 1
+    n_steps: Count = 1
     keep_log: bool = False
-    propensity_draws: int = 1000
-
-    def __post_init__(self) -> None:
-        name = type(self).__name__.removesuffix("Config")
-        require(self.n_steps > 0, name, "n_steps", self.n_steps, "a positive whole number")
-        require(self.propensity_draws > 0, name, "propensity_draws", self.propensity_draws, "a positive whole number")
+    propensity_draws: Count = 1000
 
 
 class Bandit(Learner):
@@ -54,17 +49,10 @@ class Bandit(Learner):
     """
 
     Config = BanditConfig
+    draws: ClassVar[bool] = True
+    """Whether scores are drawn; where they are not, propensities have a closed form."""
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        *,
-        seed: int | None = None,
-        device: str = "cpu",
-        **config: Any,
-    ) -> None:
-        super().__init__(observation_space, action_space, seed=seed, device=device, **config)
+    def _build(self) -> None:
         self.log: list[tuple[Array, int, float, float]] = []
         self._contexts: list[Array] = []
         self._arms: list[Array] = []
@@ -103,11 +91,14 @@ class Bandit(Learner):
     def propensities(self, contexts: ArrayLike, mask: ArrayLike | None = None) -> Array:
         """Probability that the rule now takes each arm, (n, A); estimated by ``propensity_draws`` where it draws."""
         rows, _ = self._observations.batch(contexts)
-        return self._propensities(rows.astype(np.float64), self._mask(mask, len(rows)))
+        return self._propensities(rows.astype(np.float64), spaces.check_mask(mask, len(rows), self.n_actions))
 
     def _propensities(self, contexts: Array, mask: Array | None) -> Array:
         # A fixed generator of its own: asking for propensities moves nothing else.
         rng = np.random.default_rng(0)
+        if not self.draws:
+            best = is_best(self.scores(contexts, rng), mask)
+            return np.asarray(best / best.sum(axis=1, keepdims=True))
         n = len(contexts)
         counts = np.zeros((n, self.n_actions))
         for _ in range(self.config.propensity_draws):
@@ -156,7 +147,7 @@ class Bandit(Learner):
 
     def on_source_changed(self, version: int) -> None:
         """The pulls that wait for an update are dropped; what was learned before stays (its rewards are not kept)."""
-        self.source_version = version
+        super().on_source_changed(version)
         self._forget_pulls()
 
     def _state(self) -> dict[str, Any]:
@@ -175,8 +166,10 @@ class Bandit(Learner):
         self.log = list(zip(*columns, strict=True))
 
 
-class ArmTable:
+class ArmTable(Stateful):
     """Pulls, mean reward and sum of squared deviations of every arm (Welford's update)."""
+
+    kept = ("pulls", "means", "squares")
 
     def __init__(self, n_arms: int) -> None:
         self.pulls, self.means, self.squares = np.zeros(n_arms), np.zeros(n_arms), np.zeros(n_arms)
@@ -188,12 +181,6 @@ class ArmTable:
             shift = reward - self.means[arm]
             self.means[arm] += shift / self.pulls[arm]
             self.squares[arm] += shift * (reward - self.means[arm])
-
-    def state(self) -> dict[str, Any]:
-        return {"pulls": self.pulls, "means": self.means, "squares": self.squares}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.pulls, self.means, self.squares = state["pulls"], state["means"], state["squares"]
 
 
 def is_best(scores: Array, mask: Array | None) -> Array:
