@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from numpy.typing import NDArray
-
 from mbrl_split.agents.config import Count, OnPolicyConfig, Scheduled, Share
 from mbrl_split.agents.on_policy import OnPolicy, standardised
 from mbrl_split.agents.optimisers import Adam, RMSprop, TensorFlowRMSprop
-
-Array = NDArray[Any]
+from mbrl_split.interaction.spaces import Array
 
 
 @dataclass(frozen=True)

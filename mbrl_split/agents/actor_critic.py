@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents import losses
 from mbrl_split.agents.networks import MLP, Activation, Parameters
+from mbrl_split.interaction.spaces import Array
 
 if TYPE_CHECKING:
     import torch
 
     from mbrl_split.agents.networks import Tensors
-
-Array = NDArray[Any]
 
 
 class ActorCritic:

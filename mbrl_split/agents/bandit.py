@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from mbrl_split.agents import categorical
 from mbrl_split.agents.checkpoint import Stateful
@@ -17,9 +17,8 @@ from mbrl_split.agents.learner import Learner
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.interaction import spaces
 from mbrl_split.interaction.finite import check_finite, check_rewards
+from mbrl_split.interaction.spaces import Array
 from mbrl_split.interaction.stream import Stream
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,7 @@ class Bandit(Learner):
 
     def _build(self) -> None:
         self.log: list[tuple[Array, int, float, float]] = []
-        self._contexts: list[Array] = []
-        self._arms: list[Array] = []
-        self._rewards: list[Array] = []
+        self._pulls: list[tuple[Array, Array, Array]] = []  # contexts, arms and rewards that wait for an update
 
     @abstractmethod
     def scores(self, contexts: Array, rng: np.random.Generator | None) -> Array:
@@ -122,48 +119,41 @@ class Bandit(Learner):
         live = step.live
         if not live.any():
             return
-        self._contexts.append(obs[live].astype(np.float64))
-        self._arms.append(arms[live])
-        self._rewards.append(step.reward[live])
+        self._pulls.append((obs[live].astype(np.float64), arms[live], step.reward[live]))
         if propensities is not None:
             taken = propensities[np.arange(len(arms)), arms]
             self.log += [(obs[i], int(arms[i]), float(step.reward[i]), float(taken[i])) for i in np.flatnonzero(live)]
 
     @property
     def update_due(self) -> bool:
-        return bool(len(self._arms) >= self.config.n_steps)
+        return bool(len(self._pulls) >= self.config.n_steps)
 
     def update(self) -> dict[str, float]:
         """Take in the pulls since the last update; {} if there were none."""
-        if not self._arms:
+        if not self._pulls:
             return {}
-        contexts, arms, rewards = (np.concatenate(x) for x in (self._contexts, self._arms, self._rewards))
-        self._forget_pulls()
+        contexts, arms, rewards = (np.concatenate(column) for column in zip(*self._pulls, strict=True))
+        self._pulls = []
         self._learn(contexts, arms, rewards)
         return self._record({"train/reward": float(rewards.mean())})
-
-    def _forget_pulls(self) -> None:
-        self._contexts, self._arms, self._rewards = [], [], []
 
     def on_source_changed(self, version: int) -> None:
         """The pulls that wait for an update are dropped; what was learned before stays (its rewards are not kept)."""
         super().on_source_changed(version)
-        self._forget_pulls()
+        self._pulls = []
 
     def _state(self) -> dict[str, Any]:
-        log = {
-            "contexts": np.array([r[0] for r in self.log]),
-            "arms": np.array([r[1] for r in self.log], dtype=np.int64),
-            "rewards": np.array([r[2] for r in self.log]),
-            "propensities": np.array([r[3] for r in self.log]),
-        }
-        return {"contexts": self._contexts, "arms": self._arms, "rewards": self._rewards, "log": log}
+        columns = ("contexts", "arms", "rewards")
+        waiting = {name: [pull[i] for pull in self._pulls] for i, name in enumerate(columns)}
+        log = {name: np.array([row[i] for row in self.log]) for i, name in enumerate((*columns, "propensities"))}
+        return {**waiting, "log": log}
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self._contexts, self._arms, self._rewards = state["contexts"], state["arms"], state["rewards"]
-        log = state["log"]
-        columns = (log["contexts"], log["arms"].tolist(), log["rewards"].tolist(), log["propensities"].tolist())
-        self.log = list(zip(*columns, strict=True))
+        self._pulls = list(zip(state["contexts"], state["arms"], state["rewards"], strict=True))
+        contexts, arms, rewards, propensities = (
+            state["log"][n] for n in ("contexts", "arms", "rewards", "propensities")
+        )
+        self.log = list(zip(contexts, arms.tolist(), rewards.tolist(), propensities.tolist(), strict=True))
 
 
 class ArmTable(Stateful):

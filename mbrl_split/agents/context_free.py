@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents import categorical
 from mbrl_split.agents.bandit import ArmTable, Bandit, BanditConfig, is_best
 from mbrl_split.agents.config import NonNegative, Positive, Rule, Scheduled
 from mbrl_split.errors import InvalidInputError
-
-Array = NDArray[Any]
+from mbrl_split.interaction.spaces import Array
 
 
 class TableBandit(Bandit):

@@ -8,7 +8,6 @@ from os import PathLike
 from typing import Annotated, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents import categorical
 from mbrl_split.agents.config import Count, NetworkConfig, Rule, Share
@@ -19,9 +18,8 @@ from mbrl_split.agents.q_network import QNetwork
 from mbrl_split.agents.replay import Relabel, Replay
 from mbrl_split.agents.schedules import Linear
 from mbrl_split.interaction.finite import check_finite
+from mbrl_split.interaction.spaces import Array
 from mbrl_split.interaction.stream import Stream, unwrap_transparent
-
-Array = NDArray[Any]
 
 DRAWN_TOGETHER = 512
 """Transitions sampled at once: fewer calls, and the activations still fit the cache."""

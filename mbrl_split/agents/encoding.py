@@ -6,12 +6,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents.normalise import CLIP, RunningMoments
 from mbrl_split.errors import InvalidInputError
-
-Array = NDArray[Any]
+from mbrl_split.interaction.spaces import Array
 
 
 class Encoding:

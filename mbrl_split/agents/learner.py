@@ -19,9 +19,8 @@ from mbrl_split.agents.zoo import zoo_settings
 from mbrl_split.errors import InvalidInputError, MbrlSplitError
 from mbrl_split.interaction import spaces
 from mbrl_split.interaction.finite import SINGLE, check_finite, check_rewards
+from mbrl_split.interaction.spaces import Array
 from mbrl_split.interaction.stream import Env, Step, Stream, make_stream
-
-Array = NDArray[Any]
 
 # One generator per consumer, so that drawing more in one place moves nothing in another.
 CONSUMERS = ("init", "env", "policy", "batch", "act")

@@ -7,12 +7,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents.bandit import Bandit, BanditConfig
 from mbrl_split.agents.config import NonNegative, Positive
-
-Array = NDArray[Any]
+from mbrl_split.interaction.spaces import Array
 
 
 @dataclass(frozen=True)

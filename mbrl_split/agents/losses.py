@@ -6,19 +6,17 @@ The derivatives are short: for a categorical policy, ∂log p_a/∂logits = oneh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents.categorical import log_softmax
+from mbrl_split.interaction.spaces import Array
 
 if TYPE_CHECKING:
     import torch
 
     from mbrl_split.agents.networks import Tensors
-
-Array = NDArray[Any]
 
 
 def clipped_policy_loss(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents.checkpoint import Stateful
+from mbrl_split.interaction.spaces import Array
 
-Array = NDArray[Any]
 CLIP = 10.0
 """Standardised observations and rewards lie within ± this."""
 

@@ -7,7 +7,6 @@ from abc import abstractmethod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents import categorical
 from mbrl_split.agents.actor_critic import ActorCritic
@@ -18,9 +17,8 @@ from mbrl_split.agents.optimisers import Optimiser
 from mbrl_split.agents.rollout import Rollout
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.interaction.finite import check_finite
+from mbrl_split.interaction.spaces import Array
 from mbrl_split.interaction.stream import Stream
-
-Array = NDArray[Any]
 
 
 class OnPolicy(Learner):

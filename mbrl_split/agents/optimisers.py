@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents.checkpoint import Stateful
 from mbrl_split.agents.networks import Parameters
 from mbrl_split.interaction.finite import NonFiniteError, check_finite
-
-Array = NDArray[Any]
+from mbrl_split.interaction.spaces import Array
 
 
 class Optimiser(Stateful, ABC):

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents.config import Count, OnPolicyConfig, Scheduled, Share
 from mbrl_split.agents.on_policy import OnPolicy, standardised
 from mbrl_split.agents.optimisers import Adam
-
-Array = NDArray[Any]
+from mbrl_split.interaction.spaces import Array
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents.config import Count, OnPolicyConfig
 from mbrl_split.agents.on_policy import OnPolicy, standardised
 from mbrl_split.agents.optimisers import Adam
-
-Array = NDArray[Any]
+from mbrl_split.interaction.spaces import Array
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mbrl_split.interaction.spaces import Array
 from mbrl_split.interaction.stream import Step
 
-Array = NDArray[Any]
 Relabel = Callable[[Array, Array, Array], Array]
 """(obs (n, d), actions (n,), next_obs (n, d)) → rewards (n,), by the present source."""
 

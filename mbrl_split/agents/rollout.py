@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mbrl_split.interaction.spaces import Array
 from mbrl_split.interaction.stream import Step
-
-Array = NDArray[Any]
 
 
 class Rollout:

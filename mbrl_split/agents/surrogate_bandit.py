@@ -12,15 +12,14 @@ from uuid import uuid4
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents.bandit import Bandit, BanditConfig
 from mbrl_split.agents.config import Count, Rule
 from mbrl_split.agents.learner import read
 from mbrl_split.errors import InvalidInputError
+from mbrl_split.interaction.spaces import Array
 from mbrl_split.registry import SURROGATES
 
-Array = NDArray[Any]
 Features = Callable[[Array, Array], Array]
 Reward = Callable[[Array, Array, Array], Array]
 
