@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents import losses
 from mbrl_split.agents.networks import MLP, Activation, Parameters
+from mbrl_split.interaction.spaces import Array
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    import torch
+
+    from mbrl_split.agents.networks import Tensors
 
 
 class ActorCritic:
@@ -52,91 +55,51 @@ class ActorCritic:
         self,
         batch: dict[str, Array],
         *,
-        clip_range: float,
-        clip_range_vf: float | None,
-        ent_coef: float,
-        vf_coef: float,
+        clip_range: float = np.inf,
+        clip_range_vf: float | None = None,
+        ent_coef: float = 0.0,
+        vf_coef: float = 1.0,
+        autograd: bool = False,
     ) -> dict[str, float]:
         """Write the gradient of policy loss − ent_coef·entropy + vf_coef·value loss into ``parameters.grad``.
 
         Args:
             batch: ``obs``, ``action``, ``advantage``, ``log_prob``, ``return``, ``value`` (old) and perhaps ``mask``.
-            clip_range: PPO's ε.
+            clip_range: PPO's ε; infinite for the plain policy gradient.
             clip_range_vf: ε of the values, or None.
             ent_coef: Weight of the entropy bonus.
             vf_coef: Weight of the value loss.
+            autograd: Let torch compute it, on the CPU as well.
 
         Returns:
             Losses and diagnostics of the minibatch.
         """
-        if self.device != "cpu":
-            return self.gradient_autograd(
-                batch, clip_range=clip_range, clip_range_vf=clip_range_vf, ent_coef=ent_coef, vf_coef=vf_coef
-            )
-        policy = losses.clipped_policy_loss(
-            self.actor.forward(batch["obs"]),
-            batch["action"],
-            batch["advantage"],
-            batch["log_prob"],
-            batch.get("mask"),
-            clip_range=clip_range,
-            ent_coef=ent_coef,
+        if autograd or self.device != "cpu":
+
+            def loss(flat: torch.Tensor, told: Tensors) -> tuple[torch.Tensor, Tensors]:
+                found = losses.clipped_policy_loss_torch(
+                    self.actor.torch(flat, told["obs"]), told, clip_range=clip_range
+                )
+                values = self.critic.torch(flat, told["obs"])[:, 0]
+                found["value_loss"] = losses.value_loss_torch(values, told, clip_range_vf)
+                return found["policy_loss"] - ent_coef * found["entropy"] + vf_coef * found["value_loss"], found
+
+            return self.parameters.autograd(loss, batch, self.device)
+        scalars, d_logits = losses.clipped_policy_loss(
+            self.actor.forward(batch["obs"]), batch, clip_range=clip_range, ent_coef=ent_coef
         )
         values = self.critic.forward(batch["obs"])[:, 0]
-        value_loss, d_values = losses.value_loss(values, batch["return"], batch["value"], clip_range_vf)
-        self.actor.backward(policy.d_logits)
+        scalars["value_loss"], d_values = losses.value_loss(values, batch, clip_range_vf)
+        self.actor.backward(d_logits)
         self.critic.backward(vf_coef * d_values[:, None])
-        return {
-            "policy_loss": policy.loss,
-            "value_loss": value_loss,
-            "entropy": policy.entropy,
-            "approx_kl": policy.kl,
-            "clip_fraction": policy.clip_fraction,
-        }
+        return scalars
 
     def value_gradient(self, batch: dict[str, Array]) -> float:
         """Write the gradient of the mean squared error of the values, and of nothing else; returns the loss."""
         if self.device != "cpu":
             still = dict(batch, advantage=np.zeros_like(batch["advantage"]))
-            losses_ = self.gradient_autograd(still, clip_range=np.inf, clip_range_vf=None, ent_coef=0.0, vf_coef=1.0)
-            return losses_["value_loss"]
+            return self.gradient(still)["value_loss"]
         self.parameters.grad[...] = 0
-        loss, d_values = losses.value_loss(
-            self.critic.forward(batch["obs"])[:, 0], batch["return"], batch["value"], None
-        )
+        loss, d_values = losses.value_loss(self.critic.forward(batch["obs"])[:, 0], batch, None)
         self.critic.backward(d_values[:, None])
         return loss
-
-    def gradient_autograd(
-        self,
-        batch: dict[str, Array],
-        *,
-        clip_range: float,
-        clip_range_vf: float | None,
-        ent_coef: float,
-        vf_coef: float,
-    ) -> dict[str, float]:
-        """:meth:`gradient` by torch's autograd on ``device``."""
-        import torch
-
-        flat = torch.from_numpy(self.parameters.value).to(self.device).clone().requires_grad_()
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for name, a in batch.items()}
-        policy, entropy, kl, clip_fraction = losses.clipped_policy_loss_torch(
-            self.actor.torch(flat, tensors["obs"]),
-            tensors["action"],
-            tensors["advantage"],
-            tensors["log_prob"],
-            tensors.get("mask"),
-            clip_range=clip_range,
-        )
-        values = self.critic.torch(flat, tensors["obs"])[:, 0]
-        value_loss = losses.value_loss_torch(values, tensors["return"], tensors["value"], clip_range_vf)
-        (gradient,) = torch.autograd.grad(policy - ent_coef * entropy + vf_coef * value_loss, flat)
-        self.parameters.grad[...] = gradient.cpu().numpy()
-        return {
-            "policy_loss": policy.item(),
-            "value_loss": value_loss.item(),
-            "entropy": entropy.item(),
-            "approx_kl": kl.item(),
-            "clip_fraction": clip_fraction.item(),
-        }

@@ -7,24 +7,23 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import gymnasium as gym
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from mbrl_split.agents import categorical
 from mbrl_split.agents.base import multiple_above
-from mbrl_split.agents.config import require
+from mbrl_split.agents.checkpoint import Stateful
+from mbrl_split.agents.config import AgentConfig, Count
 from mbrl_split.agents.learner import Learner
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.interaction import spaces
 from mbrl_split.interaction.finite import check_finite, check_rewards
+from mbrl_split.interaction.spaces import Array
 from mbrl_split.interaction.stream import Stream
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class BanditConfig:
+class BanditConfig(AgentConfig):
     """Settings of every bandit.
 
     Attributes:
@@ -33,14 +32,9 @@ class BanditConfig:
         propensity_draws: Draws that estimate the propensities of a rule without a closed form.
     """
 
-    n_steps: int = 1
+    n_steps: Count = 1
     keep_log: bool = False
-    propensity_draws: int = 1000
-
-    def __post_init__(self) -> None:
-        name = type(self).__name__.removesuffix("Config")
-        require(self.n_steps > 0, name, "n_steps", self.n_steps, "a positive whole number")
-        require(self.propensity_draws > 0, name, "propensity_draws", self.propensity_draws, "a positive whole number")
+    propensity_draws: Count = 1000
 
 
 class Bandit(Learner):
@@ -56,21 +50,12 @@ class Bandit(Learner):
 
     Config = BanditConfig
     paced_by: ClassVar[tuple[str, ...]] = ("n_steps",)
+    draws: ClassVar[bool] = True
+    """Whether scores are drawn; where they are not, propensities have a closed form."""
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        *,
-        seed: int | None = None,
-        device: str = "cpu",
-        **config: Any,
-    ) -> None:
-        super().__init__(observation_space, action_space, seed=seed, device=device, **config)
+    def _build(self) -> None:
         self.log: list[tuple[Array, int, float, float]] = []
-        self._contexts: list[Array] = []
-        self._arms: list[Array] = []
-        self._rewards: list[Array] = []
+        self._pulls: list[tuple[Array, Array, Array]] = []  # contexts, arms and rewards that wait for an update
 
     def next_update(self, after: int = 0, *, num_envs: int = 1, episode_steps: int = 1) -> int:
         return multiple_above(after, int(self.config.n_steps) * num_envs)
@@ -108,11 +93,14 @@ class Bandit(Learner):
     def propensities(self, contexts: ArrayLike, mask: ArrayLike | None = None) -> Array:
         """Probability that the rule now takes each arm, (n, A); estimated by ``propensity_draws`` where it draws."""
         rows, _ = self._observations.batch(contexts)
-        return self._propensities(rows.astype(np.float64), self._mask(mask, len(rows)))
+        return self._propensities(rows.astype(np.float64), spaces.check_mask(mask, len(rows), self.n_actions))
 
     def _propensities(self, contexts: Array, mask: Array | None) -> Array:
         # A fixed generator of its own: asking for propensities moves nothing else.
         rng = np.random.default_rng(0)
+        if not self.draws:
+            best = is_best(self.scores(contexts, rng), mask)
+            return np.asarray(best / best.sum(axis=1, keepdims=True))
         n = len(contexts)
         counts = np.zeros((n, self.n_actions))
         for _ in range(self.config.propensity_draws):
@@ -136,52 +124,47 @@ class Bandit(Learner):
         live = step.live
         if not live.any():
             return
-        self._contexts.append(obs[live].astype(np.float64))
-        self._arms.append(arms[live])
-        self._rewards.append(step.reward[live])
+        self._pulls.append((obs[live].astype(np.float64), arms[live], step.reward[live]))
         if propensities is not None:
             taken = propensities[np.arange(len(arms)), arms]
             self.log += [(obs[i], int(arms[i]), float(step.reward[i]), float(taken[i])) for i in np.flatnonzero(live)]
 
     @property
     def update_due(self) -> bool:
-        return bool(len(self._arms) >= self.config.n_steps)
+        return bool(len(self._pulls) >= self.config.n_steps)
 
     def update(self) -> dict[str, float]:
         """Take in the pulls since the last update; {} if there were none."""
-        if not self._arms:
+        if not self._pulls:
             return {}
-        contexts, arms, rewards = (np.concatenate(x) for x in (self._contexts, self._arms, self._rewards))
-        self._forget_pulls()
+        contexts, arms, rewards = (np.concatenate(column) for column in zip(*self._pulls, strict=True))
+        self._pulls = []
         self._learn(contexts, arms, rewards)
         return self._record({"train/reward": float(rewards.mean())})
 
-    def _forget_pulls(self) -> None:
-        self._contexts, self._arms, self._rewards = [], [], []
-
     def on_source_changed(self, version: int) -> None:
         """The pulls that wait for an update are dropped; what was learned before stays (its rewards are not kept)."""
-        self.source_version = version
-        self._forget_pulls()
+        super().on_source_changed(version)
+        self._pulls = []
 
     def _state(self) -> dict[str, Any]:
-        log = {
-            "contexts": np.array([r[0] for r in self.log]),
-            "arms": np.array([r[1] for r in self.log], dtype=np.int64),
-            "rewards": np.array([r[2] for r in self.log]),
-            "propensities": np.array([r[3] for r in self.log]),
-        }
-        return {"contexts": self._contexts, "arms": self._arms, "rewards": self._rewards, "log": log}
+        columns = ("contexts", "arms", "rewards")
+        waiting = {name: [pull[i] for pull in self._pulls] for i, name in enumerate(columns)}
+        log = {name: np.array([row[i] for row in self.log]) for i, name in enumerate((*columns, "propensities"))}
+        return {**waiting, "log": log}
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self._contexts, self._arms, self._rewards = state["contexts"], state["arms"], state["rewards"]
-        log = state["log"]
-        columns = (log["contexts"], log["arms"].tolist(), log["rewards"].tolist(), log["propensities"].tolist())
-        self.log = list(zip(*columns, strict=True))
+        self._pulls = list(zip(state["contexts"], state["arms"], state["rewards"], strict=True))
+        contexts, arms, rewards, propensities = (
+            state["log"][n] for n in ("contexts", "arms", "rewards", "propensities")
+        )
+        self.log = list(zip(contexts, arms.tolist(), rewards.tolist(), propensities.tolist(), strict=True))
 
 
-class ArmTable:
+class ArmTable(Stateful):
     """Pulls, mean reward and sum of squared deviations of every arm (Welford's update)."""
+
+    kept = ("pulls", "means", "squares")
 
     def __init__(self, n_arms: int) -> None:
         self.pulls, self.means, self.squares = np.zeros(n_arms), np.zeros(n_arms), np.zeros(n_arms)
@@ -193,12 +176,6 @@ class ArmTable:
             shift = reward - self.means[arm]
             self.means[arm] += shift / self.pulls[arm]
             self.squares[arm] += shift * (reward - self.means[arm])
-
-    def state(self) -> dict[str, Any]:
-        return {"pulls": self.pulls, "means": self.means, "squares": self.squares}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.pulls, self.means, self.squares = state["pulls"], state["means"], state["squares"]
 
 
 def is_best(scores: Array, mask: Array | None) -> Array:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.interaction.finite import check_finite
-
-Array = NDArray[Any]
+from mbrl_split.interaction.spaces import Array
 
 
 def log_softmax(logits: Array, mask: Array | None = None) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ import json
 import os
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import numpy as np
@@ -22,6 +22,23 @@ from mbrl_split.errors import InvalidInputError
 MANIFEST = "agent.json"
 _ARRAY = "__array__"
 _TUPLE = "__tuple__"
+
+
+class Stateful:
+    """Something whose state is some of its attributes.
+
+    Attributes:
+        kept: Their names.
+    """
+
+    kept: ClassVar[tuple[str, ...]]
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` puts back."""
+        return {name: getattr(self, name) for name in self.kept}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        vars(self).update({name: state[name] for name in self.kept})
 
 
 def save_tree(path: str | PathLike[str], tree: dict[str, Any]) -> None:

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
-from mbrl_split.agents import categorical, schedules
+from mbrl_split.agents import categorical
 from mbrl_split.agents.bandit import ArmTable, Bandit, BanditConfig, is_best
-from mbrl_split.agents.config import require
-from mbrl_split.agents.schedules import Schedule
+from mbrl_split.agents.config import NonNegative, Positive, Rule, Scheduled
 from mbrl_split.errors import InvalidInputError
-
-Array = NDArray[Any]
+from mbrl_split.interaction.spaces import Array
 
 
 class TableBandit(Bandit):
     """A bandit whose whole knowledge is :class:`ArmTable`."""
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        *,
-        seed: int | None = None,
-        device: str = "cpu",
-        **config: Any,
-    ) -> None:
-        super().__init__(observation_space, action_space, seed=seed, device=device, **config)
+    def _build(self) -> None:
+        super()._build()
         self.arms = ArmTable(self.n_actions)
 
     def _learn(self, contexts: Array, arms: Array, rewards: Array) -> None:
@@ -38,6 +26,9 @@ class TableBandit(Bandit):
 
     def _rows(self, scores: Array, n: int) -> Array:
         return np.broadcast_to(scores, (n, self.n_actions))
+
+    def _means(self, untried: float) -> Array:
+        return np.where(self.arms.pulls > 0, self.arms.means, untried)
 
     def _state(self) -> dict[str, Any]:
         return {**super()._state(), "table": self.arms.state()}
@@ -55,11 +46,7 @@ class EpsilonGreedyConfig(BanditConfig):
         epsilon: Share of uniformly random pulls; a number or a schedule.
     """
 
-    epsilon: float | Schedule = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "epsilon", schedules.schedule(self.epsilon))
+    epsilon: Scheduled = 0.1
 
 
 class EpsilonGreedy(TableBandit):
@@ -81,8 +68,7 @@ class EpsilonGreedy(TableBandit):
 
     def scores(self, contexts: Array, rng: np.random.Generator | None) -> Array:
         # The deterministic guess prefers no arm of which nothing is known.
-        unseen = np.inf if rng is not None else -np.inf
-        return self._rows(np.where(self.arms.pulls > 0, self.arms.means, unseen), len(contexts))
+        return self._rows(self._means(untried=np.inf if rng is not None else -np.inf), len(contexts))
 
     def _propensities(self, contexts: Array, mask: Array | None) -> Array:
         greedy = is_best(self.scores(contexts, np.random.default_rng(0)), mask)
@@ -109,13 +95,8 @@ class UCB1Config(BanditConfig):
         reward_range: Width of the rewards' range; the bonus is in that unit.
     """
 
-    c: float = 2.0
-    reward_range: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.c >= 0, "UCB1", "c", self.c, "non-negative")
-        require(self.reward_range > 0, "UCB1", "reward_range", self.reward_range, "positive")
+    c: NonNegative = 2.0
+    reward_range: Positive = 1.0
 
 
 class UCB1(TableBandit):
@@ -134,19 +115,16 @@ class UCB1(TableBandit):
     """
 
     Config = UCB1Config
+    draws = False
 
     def scores(self, contexts: Array, rng: np.random.Generator | None) -> Array:
         pulls = self.arms.pulls
         if rng is None:
-            return self._rows(np.where(pulls > 0, self.arms.means, -np.inf), len(contexts))
+            return self._rows(self._means(untried=-np.inf), len(contexts))
         bonus = np.full(self.n_actions, np.inf)
         seen = pulls > 0
         bonus[seen] = self.config.reward_range * np.sqrt(self.config.c * np.log(max(pulls.sum(), 1.0)) / pulls[seen])
         return self._rows(self.arms.means + bonus, len(contexts))
-
-    def _propensities(self, contexts: Array, mask: Array | None) -> Array:
-        best = is_best(self.scores(contexts, np.random.default_rng(0)), mask)
-        return np.asarray(best / best.sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -164,18 +142,11 @@ class ThompsonSamplingConfig(BanditConfig):
     """
 
     likelihood: Literal["bernoulli", "gaussian"] = "gaussian"
-    prior_alpha: float = 1.0
-    prior_beta: float = 1.0
+    prior_alpha: Positive = 1.0
+    prior_beta: Positive = 1.0
     prior_mean: float = 0.0
-    prior_std: float = 1.0
-    noise_std: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        known = ("bernoulli", "gaussian")
-        require(self.likelihood in known, "ThompsonSampling", "likelihood", self.likelihood, f"one of {known}")
-        for name in ("prior_alpha", "prior_beta", "prior_std", "noise_std"):
-            require(getattr(self, name) > 0, "ThompsonSampling", name, getattr(self, name), "positive")
+    prior_std: Positive = 1.0
+    noise_std: Positive = 1.0
 
 
 class ThompsonSampling(TableBandit):
@@ -226,13 +197,8 @@ class SuccessiveEliminationConfig(BanditConfig):
         reward_range: Width of the rewards' range.
     """
 
-    delta: float = 0.05
-    reward_range: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 < self.delta < 1, "SuccessiveElimination", "delta", self.delta, "between 0 and 1")
-        require(self.reward_range > 0, "SuccessiveElimination", "reward_range", self.reward_range, "positive")
+    delta: Annotated[float, Rule("between 0 and 1", lambda v: 0 < v < 1)] = 0.05
+    reward_range: Positive = 1.0
 
 
 class SuccessiveElimination(TableBandit):
@@ -254,6 +220,7 @@ class SuccessiveElimination(TableBandit):
     """
 
     Config = SuccessiveEliminationConfig
+    draws = False
 
     def radius(self) -> Array:
         """Half-widths of the arms' intervals, (A,); infinite where nothing was pulled."""
@@ -271,11 +238,6 @@ class SuccessiveElimination(TableBandit):
 
     def scores(self, contexts: Array, rng: np.random.Generator | None) -> Array:
         if rng is None:
-            means = np.where(self.arms.pulls > 0, self.arms.means, -np.inf)
-            return self._rows(np.where(self.surviving(), means, -np.inf), len(contexts))
+            return self._rows(np.where(self.surviving(), self._means(untried=-np.inf), -np.inf), len(contexts))
         # In turn: the surviving arm with the fewest pulls; a dropped one only where nothing else is allowed.
         return self._rows(np.where(self.surviving(), 0.0, -1e18) - self.arms.pulls, len(contexts))
-
-    def _propensities(self, contexts: Array, mask: Array | None) -> Array:
-        best = is_best(self.scores(contexts, np.random.default_rng(0)), mask)
-        return np.asarray(best / best.sum(axis=1, keepdims=True))

@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
-from mbrl_split.agents import categorical, schedules
+from mbrl_split.agents import categorical
 from mbrl_split.agents.base import multiple_above
-from mbrl_split.agents.config import require
-from mbrl_split.agents.learner import Learner, net_arch
+from mbrl_split.agents.config import Count, NetworkConfig, Rule, Share
+from mbrl_split.agents.learner import Learner
 from mbrl_split.agents.networks import Activation
 from mbrl_split.agents.optimisers import Adam
 from mbrl_split.agents.q_network import QNetwork
 from mbrl_split.agents.replay import Relabel, Replay
-from mbrl_split.agents.schedules import Linear, Schedule
-from mbrl_split.agents.zoo import zoo_settings
+from mbrl_split.agents.schedules import Linear
 from mbrl_split.interaction.finite import check_finite
+from mbrl_split.interaction.spaces import Array
 from mbrl_split.interaction.stream import Stream, unwrap_transparent
-
-Array = NDArray[Any]
 
 DRAWN_TOGETHER = 512
 """Transitions sampled at once: fewer calls, and the activations still fit the cache."""
 
 
 @dataclass(frozen=True)
-class DQNConfig:
-    """Hyper-parameters of :class:`DQN`, named as in Stable-Baselines3, sized for classic control.
+class DQNConfig(NetworkConfig):
+    """Hyper-parameters of :class:`DQN` beside those of every network, sized for classic control.
 
     Attributes:
-        learning_rate: Adam's step size; a number or a schedule.
         buffer_size: Transitions kept, over all sub-environments.
         learning_starts: Environment steps of uniformly random actions before learning.
         batch_size: Transitions of a gradient step.
         tau: Share of the online network mixed into the target network at its update; 1 copies it.
-        gamma: Discount per step.
         train_freq: Steps of every sub-environment between updates.
         gradient_steps: Gradient steps of an update; −1 makes as many as transitions were collected.
         n_steps: Longest return before bootstrapping.
@@ -48,52 +42,25 @@ class DQNConfig:
         exploration_fraction: Share of the learning over which ε falls.
         exploration_initial_eps: ε at first.
         exploration_final_eps: ε at last.
-        max_grad_norm: Longest gradient; None leaves it.
         double: The online network chooses the action of the target.
         dueling: A value and an advantage stream on top of the hidden layers.
-        net_arch: Units of the hidden layers.
-        activation: ``"relu"`` or ``"tanh"``.
-        normalize_observations: Standardise observations by running statistics; stored raw, scaled when sampled.
-        n_basis: Hat functions per bounded component of an observation, see
-            :class:`~mbrl_split.agents.encoding.Encoding`.
     """
 
-    learning_rate: float | Schedule = 1e-3
-    buffer_size: int = 50_000
+    buffer_size: Count = 50_000
     learning_starts: int = 1_000
-    batch_size: int = 64
-    tau: float = 1.0
-    gamma: float = 0.99
-    train_freq: int = 4
-    gradient_steps: int = 1
-    n_steps: int = 1
-    target_update_interval: int = 250
-    exploration_fraction: float = 0.1
-    exploration_initial_eps: float = 1.0
-    exploration_final_eps: float = 0.05
+    batch_size: Count = 64
+    tau: Share = 1.0
+    train_freq: Count = 4
+    gradient_steps: Annotated[int, Rule("> 0 or −1", lambda v: v == -1 or v > 0)] = 1
+    n_steps: Count = 1
+    target_update_interval: Count = 250
+    exploration_fraction: Share = 0.1
+    exploration_initial_eps: Share = 1.0
+    exploration_final_eps: Share = 0.05
     max_grad_norm: float | None = 10.0
     double: bool = True
     dueling: bool = False
-    net_arch: tuple[int, ...] = field(default=(64, 64))
     activation: Activation = "relu"
-    normalize_observations: bool = False
-    n_basis: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "learning_rate", schedules.schedule(self.learning_rate))
-        object.__setattr__(self, "net_arch", net_arch(self.net_arch))
-        for name in ("buffer_size", "batch_size", "train_freq", "n_steps", "target_update_interval"):
-            require(getattr(self, name) > 0, "DQN", name, getattr(self, name), "a positive whole number")
-        for name in ("tau", "gamma", "exploration_fraction", "exploration_initial_eps", "exploration_final_eps"):
-            require(0 <= getattr(self, name) <= 1, "DQN", name, getattr(self, name), "between 0 and 1")
-        require(
-            self.gradient_steps == -1 or self.gradient_steps > 0,
-            "DQN",
-            "gradient_steps",
-            self.gradient_steps,
-            "> 0 or −1",
-        )
-        require(self.activation in ("tanh", "relu"), "DQN", "activation", self.activation, "'tanh' or 'relu'")
 
 
 class DQN(Learner):
@@ -120,16 +87,7 @@ class DQN(Learner):
     Config = DQNConfig
     paced_by: ClassVar[tuple[str, ...]] = ("learning_starts", "train_freq")
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        *,
-        seed: int | None = None,
-        device: str = "cpu",
-        **config: Any,
-    ) -> None:
-        super().__init__(observation_space, action_space, seed=seed, device=device, **config)
+    def _build(self) -> None:
         c = self.config
         self.network = QNetwork(
             self._encoding.size,
@@ -138,7 +96,7 @@ class DQN(Learner):
             c.activation,
             self._rng["init"],
             dueling=c.dueling,
-            device=device,
+            device=self.device,
         )
         self.optimiser = Adam(self.network.parameters, eps=1e-8)
         self.exploration = Linear(c.exploration_initial_eps, c.exploration_final_eps, c.exploration_fraction)
@@ -148,16 +106,11 @@ class DQN(Learner):
         self._collected_since_update = 0
         self._target_updates = 0
 
-    @staticmethod
-    def zoo_settings(env_id: str) -> dict[str, Any]:
-        """Hyper-parameters known to work on a classic environment."""
-        return zoo_settings("DQN", env_id)
-
     def next_update(self, after: int = 0, *, num_envs: int = 1, episode_steps: int = 1) -> int:
         return multiple_above(max(after, int(self.config.learning_starts)), int(self.config.train_freq) * num_envs)
 
     def on_source_changed(self, version: int) -> None:
-        self.source_version = version
+        super().on_source_changed(version)
         # Version 0 is the truth, which nobody asks again about the past.
         if (self.relabel is None or version == 0) and self._replay is not None:
             self._replay.clear()
@@ -203,7 +156,7 @@ class DQN(Learner):
             actions = self._choose(self._encoding(obs), mask, False, rng)
         before = self.num_steps
         step = self._advance(stream, actions)
-        if self._encoding.scaler is not None:  # else the rows need not even be picked
+        if self._encoding.moments is not None:  # else the rows need not even be picked
             self._encoding.update(obs[step.live])
         replay.add(obs, actions, step, self.source_version)
         self._steps_since_update += 1
@@ -263,16 +216,17 @@ class DQN(Learner):
                 version=self.source_version,
                 relabel=self.relabel,
             )
-            drawn.obs, drawn.next_obs = self._encoding(drawn.obs), self._encoding(drawn.next_obs)
-            lagging = network.lagging_values(drawn.next_obs)
-            targets = None if c.double else network.targets(drawn, lagging, double=False)
-            for start in range(0, len(drawn.action), size):
+            for name in ("obs", "next_obs"):
+                drawn[name] = self._encoding(drawn[name])
+            lagging = network.lagging_values(drawn["next_obs"])
+            if not c.double:
+                drawn["target"] = network.targets(drawn, lagging, double=False)
+            for start in range(0, len(lagging), size):
                 rows = slice(start, start + size)
-                batch = drawn.rows(rows)
-                if targets is not None:
-                    yield batch.obs, batch.action, targets[rows]
-                else:
-                    yield batch.obs, batch.action, network.targets(batch, lagging[rows], double=True)
+                batch = {name: values[rows] for name, values in drawn.items()}
+                if c.double:
+                    batch["target"] = network.targets(batch, lagging[rows], double=True)
+                yield batch["obs"], batch["action"], batch["target"]
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -284,8 +238,7 @@ class DQN(Learner):
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        for name, array in state["parameters"].items():
-            self.network.parameters.views[name][...] = array
+        self.network.parameters.restore(state["parameters"])
         self.network.target_parameters.value[...] = state["target"]
         self.optimiser.restore(state["optimiser"])
         self._replay = None if state["replay"] is None else Replay.from_state(state["replay"])

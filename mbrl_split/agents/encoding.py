@@ -6,12 +6,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
-from mbrl_split.agents.normalise import ObservationScaler
+from mbrl_split.agents.normalise import CLIP, RunningMoments
 from mbrl_split.errors import InvalidInputError
-
-Array = NDArray[Any]
+from mbrl_split.interaction.spaces import Array
 
 
 class Encoding:
@@ -25,7 +23,7 @@ class Encoding:
     Args:
         space: A Box (every component bounded, where there are hats) or a Discrete space.
         rows: d, the length of a raw row.
-        normalise: Standardise the raw components by running statistics.
+        normalise: Standardise the raw components by running statistics, clipped at ±10.
         n_basis: Hat functions per component; 0 for none.
 
     Raises:
@@ -33,7 +31,7 @@ class Encoding:
     """
 
     def __init__(self, space: gym.Space[Any], rows: int, *, normalise: bool, n_basis: int) -> None:
-        self.scaler = ObservationScaler(rows) if normalise else None
+        self.moments = RunningMoments(rows) if normalise else None
         self.size = rows * (1 + n_basis)
         self._hats = n_basis
         if n_basis == 0:
@@ -50,11 +48,14 @@ class Encoding:
 
     def update(self, rows: Array) -> None:
         """Take raw rows into the statistics."""
-        if self.scaler is not None:
-            self.scaler.moments.update(rows)
+        if self.moments is not None:
+            self.moments.update(rows)
 
     def __call__(self, rows: Array) -> Array:
-        seen = rows if self.scaler is None else self.scaler(rows)
+        seen = rows
+        if self.moments is not None:
+            standardised = (rows - self.moments.mean) / self.moments.deviation()
+            seen = np.clip(standardised, -CLIP, CLIP).astype(np.float32)
         if self._hats == 0:
             return seen
         place = np.clip((rows - self._low) * self._per_knot, 0, self._hats - 1)

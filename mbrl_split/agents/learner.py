@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
 from os import PathLike
 from typing import Any, ClassVar, Self
 
@@ -14,14 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.agents.base import Agent, Callback, History
 from mbrl_split.agents.checkpoint import load_tree, save_tree
-from mbrl_split.agents.config import make_config, to_data
+from mbrl_split.agents.config import AgentConfig
 from mbrl_split.agents.encoding import Encoding
+from mbrl_split.agents.zoo import zoo_settings
 from mbrl_split.errors import InvalidInputError, MbrlSplitError
 from mbrl_split.interaction import spaces
 from mbrl_split.interaction.finite import SINGLE, check_finite, check_rewards
+from mbrl_split.interaction.spaces import Array
 from mbrl_split.interaction.stream import Env, Step, Stream, make_stream
-
-Array = NDArray[Any]
 
 # One generator per consumer, so that drawing more in one place moves nothing in another.
 CONSUMERS = ("init", "env", "policy", "batch", "act")
@@ -49,7 +48,7 @@ class Learner(Agent):
         num_steps: Environment steps so far, dead ones not counted.
     """
 
-    Config: ClassVar[type]
+    Config: ClassVar[type[AgentConfig]]
 
     def __init__(
         self,
@@ -61,7 +60,7 @@ class Learner(Agent):
         **config: Any,
     ) -> None:
         super().__init__(observation_space, action_space, seed=seed, device=device)
-        self.config: Any = make_config(self.Config, type(self).__name__, config)
+        self.config: Any = self.Config.make(type(self).__name__, config)
         self.history = History()
         self.num_steps = 0
         self._observations = spaces.Observations(observation_space)
@@ -80,8 +79,12 @@ class Learner(Agent):
         self._saved_stream: dict[str, Any] | None = None
         self._returns, self._lengths = np.zeros(0), np.zeros(0, dtype=np.int64)
         self._finished: list[tuple[float, int]] = []
+        self._build()
 
     # What an algorithm adds --------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        """Make what learns, once the configuration, the generators and the encoding are there."""
 
     @property
     @abstractmethod
@@ -116,7 +119,8 @@ class Learner(Agent):
 
     def act(self, obs: ArrayLike, *, deterministic: bool = False, mask: ArrayLike | None = None) -> NDArray[np.int64]:
         rows, single = self._observations.batch(obs)
-        actions = self._choose(self._encoding(rows), self._mask(mask, len(rows)), deterministic, self._rng["act"])
+        allowed = spaces.check_mask(mask, len(rows), self.n_actions)
+        actions = self._choose(self._encoding(rows), allowed, deterministic, self._rng["act"])
         actions = actions.astype(np.int64) + self._action_start
         return np.asarray(actions[0]) if single else actions
 
@@ -132,8 +136,8 @@ class Learner(Agent):
             InvalidInputError: Not the spaces the agent was made for.
             UnsupportedError: A saved environment cannot be continued exactly.
         """
-        if total_steps is not None:
-            _positive("total_steps", total_steps)
+        if total_steps is not None and (total_steps <= 0 or total_steps != int(total_steps)):
+            raise InvalidInputError(f"total_steps must be a positive whole number, not {total_steps!r}")
         if self._stream is None or self._stream.env is not env or restart:
             self._enter(make_stream(env), restart)
         if total_steps is not None:
@@ -210,12 +214,12 @@ class Learner(Agent):
             "observation_space": spaces.to_data(self.observation_space),
             "action_space": spaces.to_data(self.action_space),
             "seed": self.seed,
-            "config": to_data(self.config),
+            "config": self.config.data(),
             "num_steps": self.num_steps,
             "target": self._target,
             "source_version": self.source_version,
             "rng": {name: rng.bit_generator.state for name, rng in self._rng.items()},
-            "scaler": None if self._encoding.scaler is None else self._encoding.scaler.moments.state(),
+            "scaler": None if self._encoding.moments is None else self._encoding.moments.state(),
             "episodes": {"returns": self._returns, "lengths": self._lengths, "finished": self._finished},
             "history": self.history.records,
             "stream": stream,
@@ -225,9 +229,27 @@ class Learner(Agent):
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, device: str = "cpu") -> Self:
-        tree = read(path, cls)
-        agent = cls(*spaces_of(tree), seed=tree["seed"], device=device, **cls._settings(tree["config"]))
-        agent._load(tree)
+        return cls._of(read(path, cls), device=device)
+
+    @classmethod
+    def _of(cls, tree: dict[str, Any], **given: Any) -> Self:
+        """The agent of a saved tree, with what its constructor is given beside the saved settings."""
+        observation_space, action_space = (
+            spaces.from_data(tree[f"{what}_space"]) for what in ("observation", "action")
+        )
+        settings = cls._settings(tree["config"])
+        agent = cls(observation_space, action_space, seed=tree["seed"], **given, **settings)
+        agent.num_steps, agent._target = tree["num_steps"], tree["target"]
+        agent.source_version = tree["source_version"]
+        for name, state in tree["rng"].items():
+            agent._rng[name].bit_generator.state = state
+        if agent._encoding.moments is not None:
+            agent._encoding.moments.restore(tree["scaler"])
+        episodes = tree["episodes"]
+        agent._returns, agent._lengths, agent._finished = (episodes[n] for n in ("returns", "lengths", "finished"))
+        agent.history.records.extend(tree["history"])
+        agent._saved_stream = tree["stream"]
+        agent._restore(tree["state"])
         return agent
 
     @classmethod
@@ -235,18 +257,14 @@ class Learner(Agent):
         """The hyper-parameters of a saved agent; a chance to name what older files leave out."""
         return saved
 
-    def _load(self, tree: dict[str, Any]) -> None:
-        self.num_steps, self._target = tree["num_steps"], tree["target"]
-        self.source_version = tree["source_version"]
-        for name, state in tree["rng"].items():
-            self._rng[name].bit_generator.state = state
-        if self._encoding.scaler is not None:
-            self._encoding.scaler.moments.restore(tree["scaler"])
-        episodes = tree["episodes"]
-        self._returns, self._lengths, self._finished = episodes["returns"], episodes["lengths"], episodes["finished"]
-        self.history.records.extend(tree["history"])
-        self._saved_stream = tree["stream"]
-        self._restore(tree["state"])
+    @classmethod
+    def zoo_settings(cls, env_id: str) -> dict[str, Any]:
+        """Hyper-parameters known to work on a classic environment.
+
+        Raises:
+            InvalidInputError: There are none.
+        """
+        return zoo_settings(cls.Config.owner(), env_id)
 
     # Shared steps ------------------------------------------------------------------------------------------------
 
@@ -306,10 +324,6 @@ class Learner(Agent):
         self.history.log(self.num_steps, **scalars, **episodes)
         return self.history.records[-1]
 
-    def _mask(self, mask: ArrayLike | None, n: int) -> Array | None:
-        """A checked mask for n rows, (n, A)."""
-        return spaces.check_mask(mask, n, self.n_actions)
-
 
 def read(path: str | PathLike[str], kind: type) -> dict[str, Any]:
     """The saved tree of an agent of a given class.
@@ -321,21 +335,3 @@ def read(path: str | PathLike[str], kind: type) -> dict[str, Any]:
     if tree.get("agent") != kind.__name__:
         raise InvalidInputError(f"{path} holds a {tree.get('agent')}, not a {kind.__name__}")
     return tree
-
-
-def spaces_of(tree: dict[str, Any]) -> tuple[gym.Space[Any], gym.Space[Any]]:
-    """Observation and action space of a saved agent."""
-    return spaces.from_data(tree["observation_space"]), spaces.from_data(tree["action_space"])
-
-
-def _positive(name: str, value: int) -> None:
-    if value <= 0 or value != int(value):
-        raise InvalidInputError(f"{name} must be a positive whole number, not {value!r}")
-
-
-def net_arch(value: Sequence[int]) -> tuple[int, ...]:
-    """Hidden layer sizes as a tuple of positive integers."""
-    sizes = tuple(int(v) for v in value)
-    if not all(v > 0 for v in sizes):
-        raise InvalidInputError(f"net_arch must hold positive numbers of units, not {value!r}")
-    return sizes

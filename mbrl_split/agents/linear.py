@@ -7,12 +7,10 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
-from mbrl_split.agents.bandit import Bandit, BanditConfig, is_best
-from mbrl_split.agents.config import require
-
-Array = NDArray[Any]
+from mbrl_split.agents.bandit import Bandit, BanditConfig
+from mbrl_split.agents.config import NonNegative, Positive
+from mbrl_split.interaction.spaces import Array
 
 
 @dataclass(frozen=True)
@@ -26,16 +24,10 @@ class LinearConfig(BanditConfig):
         scale: Map coordinates with finite bounds to [−1, 1]; one λ then suits them all. The others stay as they are.
     """
 
-    alpha: float = 1.0
-    l2_lambda: float = 1.0
+    alpha: NonNegative = 1.0
+    l2_lambda: Positive = 1.0
     intercept: bool = True
     scale: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        name = type(self).__name__
-        require(self.alpha >= 0, name, "alpha", self.alpha, "non-negative")
-        require(self.l2_lambda > 0, name, "l2_lambda", self.l2_lambda, "positive")
 
 
 class LinearBandit(Bandit):
@@ -43,22 +35,12 @@ class LinearBandit(Bandit):
 
     Config = LinearConfig
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        *,
-        seed: int | None = None,
-        device: str = "cpu",
-        **config: Any,
-    ) -> None:
-        super().__init__(observation_space, action_space, seed=seed, device=device, **config)
-        size = self._observations.size
+    def _build(self) -> None:
+        super()._build()
+        size, space = self._observations.size, self.observation_space
         self._centre, self._half = np.zeros(size), np.ones(size)
-        if self.config.scale and isinstance(observation_space, gym.spaces.Box):
-            low, high = (
-                np.asarray(b, dtype=np.float64).reshape(-1) for b in (observation_space.low, observation_space.high)
-            )
+        if self.config.scale and isinstance(space, gym.spaces.Box):
+            low, high = (np.asarray(bound, dtype=np.float64).reshape(-1) for bound in (space.low, space.high))
             # Bounds that are merely the largest float32 count as none.
             bounded = (np.abs(low) < 1e30) & (np.abs(high) < 1e30) & (high > low)
             self._centre[bounded] = (low[bounded] + high[bounded]) / 2
@@ -138,13 +120,11 @@ class LinUCB(LinearBandit):
         array([0, 1])
     """
 
+    draws = False
+
     def scores(self, contexts: Array, rng: np.random.Generator | None) -> Array:
         means = self.means(contexts)
         return means if rng is None else means + self.config.alpha * self.widths(contexts)
-
-    def _propensities(self, contexts: Array, mask: Array | None) -> Array:
-        best = is_best(self.scores(contexts, np.random.default_rng(0)), mask)
-        return np.asarray(best / best.sum(axis=1, keepdims=True))
 
 
 class LinTS(LinearBandit):

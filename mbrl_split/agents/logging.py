@@ -7,7 +7,6 @@ import json
 import os
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from mbrl_split.agents.base import Agent
@@ -23,9 +22,7 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -143,9 +140,6 @@ class ProgressBar(Writer):
         total_steps: As given to ``learn`` (plus the steps done before).
         every: Updates between plain lines.
 
-    Raises:
-        InvalidInputError: The package ``rich`` is not installed.
-
     Example:
         >>> import gymnasium as gym
         >>> from mbrl_split.agents import PPO, ProgressBar
@@ -155,11 +149,9 @@ class ProgressBar(Writer):
     """
 
     def __init__(self, total_steps: int, every: int = 50) -> None:
-        try:
-            from rich.console import Console
-            from rich.progress import Progress
-        except ImportError as error:
-            raise InvalidInputError("the progress bar needs the package rich (pip install 'rich>=13')") from error
+        from rich.console import Console
+        from rich.progress import Progress
+
         self.total, self.every, self._updates = total_steps, every, 0
         self._console = Console(stderr=True)
         self._bar = Progress(console=self._console) if self._console.is_terminal else None

@@ -7,17 +7,19 @@ numpy: at 64 units and batches of a few hundred rows, a framework spends most of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+
+from mbrl_split.interaction.spaces import Array
 
 if TYPE_CHECKING:
     import torch
 
-Array = NDArray[Any]
+    Tensors = dict[str, torch.Tensor]
+
 Activation = Literal["tanh", "relu"]
 
 
@@ -48,6 +50,36 @@ class Parameters:
     def part(self, prefix: str) -> Parameters:
         """The consecutive parameters whose names begin with ``prefix``, as views of the same memory."""
         return _Part(self, prefix)
+
+    def restore(self, views: dict[str, Array]) -> None:
+        """Take over the values of named views."""
+        for name, view in views.items():
+            self.views[name][...] = view
+
+    def autograd(
+        self,
+        loss: Callable[[torch.Tensor, Tensors], tuple[torch.Tensor, Tensors]],
+        batch: dict[str, Array],
+        device: str,
+    ) -> dict[str, float]:
+        """Write a gradient into ``grad`` by torch's autograd, computed on a device.
+
+        Args:
+            loss: (flat parameters, batch) → (the loss, further scalars).
+            batch: Named arrays.
+            device: Any of torch's.
+
+        Returns:
+            The further scalars.
+        """
+        import torch
+
+        flat = torch.from_numpy(self.value).to(device).clone().requires_grad_()
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(a)).to(device) for name, a in batch.items()}
+        value, scalars = loss(flat, tensors)
+        (gradient,) = torch.autograd.grad(value, flat)
+        self.grad[...] = gradient.cpu().numpy()
+        return {name: scalar.item() for name, scalar in scalars.items()}
 
     # A copied or pickled view is an array of its own, which no optimiser moves: views are not copied but made anew.
 

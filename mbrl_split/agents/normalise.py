@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from mbrl_split.agents.checkpoint import Stateful
+from mbrl_split.interaction.spaces import Array
+
+CLIP = 10.0
+"""Standardised observations and rewards lie within ± this."""
 
 
-class RunningMoments:
+class RunningMoments(Stateful):
     """Mean and variance of everything seen, in float64 (Chan, Golub and LeVeque's pairwise update)."""
+
+    kept = ("mean", "var", "count")
 
     def __init__(self, size: int) -> None:
         self.mean = np.zeros(size)
@@ -32,33 +37,13 @@ class RunningMoments:
         squares = self.var * self.count + var * n + shift**2 * self.count * n / total
         self.mean, self.var, self.count = self.mean + shift * n / total, squares / total, total
 
-    def state(self) -> dict[str, Any]:
-        return {"mean": self.mean, "var": self.var, "count": self.count}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.mean, self.var, self.count = state["mean"], state["var"], state["count"]
-
-
-class ObservationScaler:
-    """Standardises observations and clips them at ±10."""
-
-    clip = 10.0
-    eps = 1e-8
-
-    def __init__(self, size: int) -> None:
-        self.moments = RunningMoments(size)
-
-    def __call__(self, rows: Array) -> Array:
-        m = self.moments
-        scaled = (rows - m.mean) / np.sqrt(m.var + self.eps)
-        return np.clip(scaled, -self.clip, self.clip).astype(np.float32)
+    def deviation(self) -> Array:
+        """To divide by, (size,): never zero."""
+        return np.asarray(np.sqrt(self.var + 1e-8))
 
 
 class RewardScaler:
     """Divides rewards by the running deviation of the discounted return; the mean is left alone, so no sign changes."""
-
-    clip = 10.0
-    eps = 1e-8
 
     def __init__(self, num_envs: int, gamma: float) -> None:
         self.moments = RunningMoments(1)
@@ -72,7 +57,7 @@ class RewardScaler:
         self._returns[ended] = 0.0
 
     def __call__(self, rewards: Array) -> Array:
-        return np.asarray(np.clip(rewards / np.sqrt(self.moments.var[0] + self.eps), -self.clip, self.clip))
+        return np.asarray(np.clip(rewards / self.moments.deviation(), -CLIP, CLIP))
 
     def state(self) -> dict[str, Any]:
         return {"moments": self.moments.state(), "returns": self._returns}

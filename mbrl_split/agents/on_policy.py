@@ -6,9 +6,7 @@ import math
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents import categorical
 from mbrl_split.agents.actor_critic import ActorCritic
@@ -20,9 +18,8 @@ from mbrl_split.agents.optimisers import Optimiser
 from mbrl_split.agents.rollout import Rollout
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.interaction.finite import check_finite
-from mbrl_split.interaction.stream import Step, Stream
-
-Array = NDArray[Any]
+from mbrl_split.interaction.spaces import Array
+from mbrl_split.interaction.stream import Stream
 
 
 class OnPolicy(Learner):
@@ -35,27 +32,45 @@ class OnPolicy(Learner):
     paced_by: ClassVar[tuple[str, ...]] = ("n_steps",)
     optimiser: Optimiser
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        *,
-        seed: int | None = None,
-        device: str = "cpu",
-        **config: Any,
-    ) -> None:
-        super().__init__(observation_space, action_space, seed=seed, device=device, **config)
+    def _build(self) -> None:
         c = self.config
         self.networks = ActorCritic(
-            self._encoding.size, self.n_actions, c.net_arch, c.activation, self._rng["init"], device=device
+            self._encoding.size, self.n_actions, c.net_arch, c.activation, self._rng["init"], device=self.device
         )
         self._rollout: Rollout | None = None
         self._reward_scaler: RewardScaler | None = None
         self._policy_obs: Array | None = None  # the current observations as the policy sees them
 
     @abstractmethod
+    def _improve(self, batch: dict[str, Array], learning_rate: float) -> dict[str, float]:
+        """Move the networks, given a batch; returns scalars for the record."""
+
     def _rollout_steps(self) -> int:
         """Steps to allocate for a rollout."""
+        return int(self.config.n_steps)
+
+    @property
+    def update_due(self) -> bool:
+        return self._rollout is not None and self._rollout.pos >= self.config.n_steps
+
+    def update(self) -> dict[str, float]:
+        """Learn from the rollout so far, which is then forgotten; {} if it is empty."""
+        rollout, c = self._rollout, self.config
+        record: dict[str, float] = {}
+        if rollout is not None and rollout.filled("live").any():
+            # REINFORCE has no λ: at 1 the returns reach to the end of the episode.
+            batch, explained = self._batch(gamma=c.gamma, gae_lambda=getattr(c, "gae_lambda", 1.0))
+            learning_rate = c.learning_rate(self._progress)
+            scalars = self._improve(batch, learning_rate)
+            scalars |= {"explained_variance": explained, "learning_rate": learning_rate}
+            record = self._record({f"train/{name}": value for name, value in scalars.items()})
+        self._forget()
+        return record
+
+    def _forget(self) -> None:
+        """Drop the open rollout."""
+        if self._rollout is not None:
+            self._rollout.clear()
 
     def next_update(self, after: int = 0, *, num_envs: int = 1, episode_steps: int = 1) -> int:
         return multiple_above(after, int(self.config.n_steps) * num_envs)
@@ -67,9 +82,8 @@ class OnPolicy(Learner):
         return categorical.sample(categorical.log_softmax(logits, mask)[1], rng)
 
     def on_source_changed(self, version: int) -> None:
-        self.source_version = version
-        if self._rollout is not None:
-            self._rollout.clear()
+        super().on_source_changed(version)
+        self._forget()
 
     def _begin(self, stream: Stream) -> None:
         self._rollout = Rollout(self._rollout_steps(), stream.num_envs, self._encoding.size, self.n_actions)
@@ -79,6 +93,7 @@ class OnPolicy(Learner):
                 fresh.moments = self._reward_scaler.moments
             self._reward_scaler = fresh
         self._policy_obs = None
+        self._forget()
 
     def _collect_step(self, stream: Stream) -> None:
         rollout = self._rollout
@@ -98,10 +113,6 @@ class OnPolicy(Learner):
         self._policy_obs = self._seen(step.obs)
         final = self._policy_obs if step.next_obs is step.obs else self._encoding(step.next_obs)
         rollout.add(obs, actions, mask, rewards, step, final)
-        self._after_step(step)
-
-    def _after_step(self, step: Step) -> None:
-        """A chance to count."""
 
     def _seen(self, rows: Array) -> Array:
         """Take observations into the statistics, and give them as the policy sees them."""
@@ -160,11 +171,21 @@ class OnPolicy(Learner):
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        for name, array in state["parameters"].items():
-            self.networks.parameters.views[name][...] = array
+        self.networks.parameters.restore(state["parameters"])
         self.optimiser.restore(state["optimiser"])
         self._rollout = None if state["rollout"] is None else Rollout.from_state(state["rollout"])
         if state["reward_scaler"] is not None:
             self._reward_scaler = RewardScaler(len(state["reward_scaler"]["returns"]), self.config.gamma)
             self._reward_scaler.restore(state["reward_scaler"])
         self._policy_obs = state["policy_obs"]
+
+
+def standardised(advantages: Array, size: int) -> Array:
+    """Each run of ``size`` entries (the last may be shorter) less its mean, by its deviation; a single one as it is."""
+    whole = len(advantages) // size * size
+    parts = (advantages[:whole].reshape(-1, size), advantages[whole:].reshape(1, -1))
+    scaled = [
+        (a - a.mean(axis=1, keepdims=True)) / (a.std(axis=1, ddof=1, keepdims=True) + 1e-8) if a.shape[1] > 1 else a
+        for a in parts
+    ]
+    return np.concatenate([a.reshape(-1) for a in scaled])

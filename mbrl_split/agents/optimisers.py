@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mbrl_split.agents.checkpoint import Stateful
 from mbrl_split.agents.networks import Parameters
 from mbrl_split.interaction.finite import NonFiniteError, check_finite
+from mbrl_split.interaction.spaces import Array
 
-Array = NDArray[Any]
 
-
-class Optimiser(ABC):
+class Optimiser(Stateful, ABC):
     """Clips the gradient's norm and moves the parameters."""
 
     def __init__(self, parameters: Parameters) -> None:
@@ -41,12 +39,6 @@ class Optimiser(ABC):
     @abstractmethod
     def _move(self, learning_rate: float) -> None: ...
 
-    @abstractmethod
-    def state(self) -> dict[str, Any]: ...
-
-    @abstractmethod
-    def restore(self, state: dict[str, Any]) -> None: ...
-
 
 class Adam(Optimiser):
     """Adam (Kingma and Ba, 2015) without weight decay.
@@ -55,65 +47,56 @@ class Adam(Optimiser):
     is drawn into two numbers: ten passes over the vector instead of thirteen.
     """
 
+    kept = ("m", "v", "t")
+
     def __init__(self, parameters: Parameters, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-5) -> None:
         super().__init__(parameters)
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
-        self._m, self._v = np.zeros_like(parameters.value), np.zeros_like(parameters.value)
-        self._t = 0
-        self._a, self._b = np.empty_like(self._m), np.empty_like(self._m)
+        self.m, self.v = np.zeros_like(parameters.value), np.zeros_like(parameters.value)
+        self.t = 0
+        self._a, self._b = np.empty_like(self.m), np.empty_like(self.m)
 
     def _move(self, learning_rate: float) -> None:
-        g, m, v, a, b = self.parameters.grad, self._m, self._v, self._a, self._b
-        self._t += 1
+        g, m, v, a, b = self.parameters.grad, self.m, self.v, self._a, self._b
+        self.t += 1
         m *= self.beta1
         m += g
         v *= self.beta2
         v += np.multiply(g, g, out=a)
-        first = (1 - self.beta1) / (1 - self.beta1**self._t)  # m̂ = first·m, √v̂ = second·√v
-        second = math.sqrt((1 - self.beta2) / (1 - self.beta2**self._t))
+        first = (1 - self.beta1) / (1 - self.beta1**self.t)  # m̂ = first·m, √v̂ = second·√v
+        second = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.t))
         np.sqrt(v, out=a)
         a += self.eps / second
         np.divide(m, a, out=b)
         b *= learning_rate * first / second
         self.parameters.value -= b
 
-    def state(self) -> dict[str, Any]:
-        return {"m": self._m, "v": self._v, "t": self._t}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self._m[...], self._v[...], self._t = state["m"], state["v"], state["t"]
-
 
 class RMSprop(Optimiser):
     """RMSprop (Tieleman and Hinton, 2012) as torch has it: the average starts at zero, eps stands outside the root."""
 
+    kept = ("v",)
+    at_first = 0.0
+
     def __init__(self, parameters: Parameters, *, alpha: float = 0.99, eps: float = 1e-5) -> None:
         super().__init__(parameters)
         self.alpha, self.eps = alpha, eps
-        self._v = np.zeros_like(parameters.value)
+        self.v = np.full_like(parameters.value, self.at_first)
 
     def _move(self, learning_rate: float) -> None:
-        g, v = self.parameters.grad, self._v
+        g, v = self.parameters.grad, self.v
         v *= self.alpha
         v += (1 - self.alpha) * (g * g)
         self.parameters.value -= learning_rate * (g / self._deviation())
 
     def _deviation(self) -> Array:
-        return np.asarray(np.sqrt(self._v) + self.eps)
-
-    def state(self) -> dict[str, Any]:
-        return {"v": self._v}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self._v[...] = state["v"]
+        return np.asarray(np.sqrt(self.v) + self.eps)
 
 
 class TensorFlowRMSprop(RMSprop):
     """RMSprop as TensorFlow has it: the average starts at one, so that first steps are short; eps inside the root."""
 
-    def __init__(self, parameters: Parameters, *, alpha: float = 0.99, eps: float = 1e-5) -> None:
-        super().__init__(parameters, alpha=alpha, eps=eps)
-        self._v[...] = 1.0
+    at_first = 1.0
 
     def _deviation(self) -> Array:
-        return np.asarray(np.sqrt(self._v + self.eps))
+        return np.asarray(np.sqrt(self.v + self.eps))

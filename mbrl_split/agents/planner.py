@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,17 +126,9 @@ class Planner:
         Raises:
             InvalidInputError: γ = 1 (use a horizon), or no convergence within ``max_sweeps``.
         """
-        gamma = self._discount()
-        values = np.zeros(len(self.model.R))
-        for _ in range(max_sweeps):
-            q = self.model.q(values)
-            new = q.max(axis=1)
-            error = gamma / (1 - gamma) * float(np.abs(new - values).max())
-            values = new
-            if error <= tolerance:
-                q = self.model.q(values)
-                return TabularPlan(values, q, q.argmax(axis=1), error)
-        raise InvalidInputError(f"value iteration is still off by {error:.3g} after {max_sweeps} sweeps")
+        values, error = self._iterate(lambda v: self.model.q(v).max(axis=1), tolerance, max_sweeps)
+        q = self.model.q(values)
+        return TabularPlan(values, q, q.argmax(axis=1), error)
 
     def finite_horizon(self, horizon: int, *, final: ArrayLike | None = None) -> TabularPlan:
         """The optimal policy for ``horizon`` steps, by backward induction.
@@ -175,15 +168,22 @@ class Planner:
             for t in range(horizon - 1, -1, -1):
                 values = self._follow(self._weights(given[t] if timed else given), values)
             return values
-        gamma = self._discount()
-        weights, values = self._weights(np.asarray(policy)), np.zeros(len(self.model.R))
+        weights = self._weights(np.asarray(policy))
+        return self._iterate(lambda v: self._follow(weights, v), tolerance, max_sweeps)[0]
+
+    def _iterate(self, sweep: Callable[[Array], Array], tolerance: float, max_sweeps: int) -> tuple[Array, float]:
+        """The fixed point of a sweep that contracts by γ, and a bound on its error."""
+        gamma = float(self.model.gamma)
+        if gamma >= 1:
+            raise InvalidInputError("without a horizon gamma must be below 1")
+        values = np.zeros(len(self.model.R))
         for _ in range(max_sweeps):
-            new = self._follow(weights, values)
+            new = sweep(values)
             error = gamma / (1 - gamma) * float(np.abs(new - values).max())
             values = new
             if error <= tolerance:
-                return values
-        raise InvalidInputError(f"the policy's value is still off by {error:.3g} after {max_sweeps} sweeps")
+                return values, error
+        raise InvalidInputError(f"the values are still off by {error:.3g} after {max_sweeps} sweeps")
 
     def _follow(self, weights: Array, values: Array) -> Array:
         # Selection, not multiplication: 0·(−∞) of a forbidden action is not a number.
@@ -207,8 +207,3 @@ class Planner:
         if (weights[~self.model.mask] > 0).any():
             raise InvalidInputError("the policy takes an action that is not allowed")
         return weights
-
-    def _discount(self) -> float:
-        if self.model.gamma >= 1:
-            raise InvalidInputError("without a horizon gamma must be below 1")
-        return float(self.model.gamma)

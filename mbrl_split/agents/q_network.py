@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents import categorical
 from mbrl_split.agents.networks import MLP, Activation, Parameters
-from mbrl_split.agents.replay import Batch
+from mbrl_split.interaction.spaces import Array
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    import torch
+
+    from mbrl_split.agents.networks import Tensors
 
 
 class QNetwork:
@@ -71,29 +73,37 @@ class QNetwork:
         """Q' of encoded observations by the lagging network, (n, A)."""
         return self._values(self.lagging(obs))
 
-    def targets(self, batch: Batch, lagging: Array, *, double: bool) -> Array:
+    def targets(self, batch: dict[str, Array], lagging: Array, *, double: bool) -> Array:
         """Σγ^i·r_i + γ^k·Q'(s', a*), (b,).
 
         Args:
-            batch: b transitions.
+            batch: b transitions, as :meth:`~mbrl_split.agents.replay.Replay.sample` gives them.
             lagging: Q' of their ``next_obs``, (b, A), from :meth:`lagging_values`.
             double: a* is the best *allowed* action in s' by the online network, else by the lagging one itself.
         """
-        chooser = self(batch.next_obs) if double else lagging
-        chosen = lagging[np.arange(len(lagging)), categorical.best(chooser, batch.next_mask)]
+        chooser = self(batch["next_obs"]) if double else lagging
+        chosen = lagging[np.arange(len(lagging)), categorical.best(chooser, batch.get("next_mask"))]
         # By selection: a value that overflowed beyond a terminal state must not count, not even as 0·∞.
-        bootstrap = batch.discount * np.where(batch.discount > 0, chosen, 0.0)
-        bootstrap += batch.reward
+        bootstrap = batch["discount"] * np.where(batch["discount"] > 0, chosen, 0.0)
+        bootstrap += batch["reward"]
         return bootstrap.astype(self.parameters.value.dtype)
 
-    def gradient(self, obs: Array, actions: Array, targets: Array) -> tuple[float, float]:
+    def gradient(self, obs: Array, actions: Array, targets: Array, *, autograd: bool = False) -> tuple[float, float]:
         """Write the gradient of the mean Huber loss (δ = 1) into ``parameters.grad``.
+
+        Args:
+            obs: (b, size).
+            actions: (b,).
+            targets: (b,).
+            autograd: Let torch compute it, on the CPU as well.
 
         Returns:
             The loss and the mean value of the actions taken.
         """
-        if self.device != "cpu":
-            return self.gradient_autograd(obs, actions, targets)
+        if autograd or self.device != "cpu":
+            batch = {"obs": obs, "actions": actions, "targets": targets}
+            found = self.parameters.autograd(self._huber, batch, self.device)
+            return found["loss"], found["value"]
         n = len(actions)
         rows = np.arange(n)
         q = self._values(self.online.forward(obs))
@@ -109,16 +119,12 @@ class QNetwork:
         self.online.backward(d_q)
         return float(loss), float(np.add.reduce(chosen) / n)
 
-    def gradient_autograd(self, obs: Array, actions: Array, targets: Array) -> tuple[float, float]:
-        """:meth:`gradient` by torch's autograd on ``device``."""
-        import torch
+    def _huber(self, flat: torch.Tensor, batch: Tensors) -> tuple[torch.Tensor, Tensors]:
+        """The same loss under torch's autograd."""
+        from torch.nn.functional import smooth_l1_loss
 
-        flat = torch.from_numpy(self.parameters.value).to(self.device).clone().requires_grad_()
-        x, a, y = (torch.from_numpy(np.ascontiguousarray(v)).to(self.device) for v in (obs, actions, targets))
-        head = self.online.torch(flat, x)
+        head = self.online.torch(flat, batch["obs"])
         q = head[:, :1] + head[:, 1:] - head[:, 1:].mean(dim=1, keepdim=True) if self.dueling else head
-        chosen = q.gather(1, a[:, None])[:, 0]
-        loss = torch.nn.functional.smooth_l1_loss(chosen, y)
-        (gradient,) = torch.autograd.grad(loss, flat)
-        self.parameters.grad[...] = gradient.cpu().numpy()
-        return loss.item(), chosen.mean().item()
+        chosen = q.gather(1, batch["actions"][:, None])[:, 0]
+        loss = smooth_l1_loss(chosen, batch["targets"])
+        return loss, {"loss": loss, "value": chosen.mean()}

@@ -3,73 +3,34 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
-from mbrl_split.agents import schedules
 from mbrl_split.agents.base import multiple_above
-from mbrl_split.agents.config import require
-from mbrl_split.agents.learner import net_arch
-from mbrl_split.agents.networks import Activation
-from mbrl_split.agents.on_policy import OnPolicy
+from mbrl_split.agents.config import Count, OnPolicyConfig
+from mbrl_split.agents.on_policy import OnPolicy, standardised
 from mbrl_split.agents.optimisers import Adam
-from mbrl_split.agents.schedules import Schedule
-from mbrl_split.agents.zoo import zoo_settings
-from mbrl_split.interaction.stream import Step, Stream
-
-Array = NDArray[Any]
+from mbrl_split.interaction.spaces import Array
 
 
 @dataclass(frozen=True)
-class REINFORCEConfig:
-    """Hyper-parameters of :class:`REINFORCE`.
+class REINFORCEConfig(OnPolicyConfig):
+    """Hyper-parameters of :class:`REINFORCE` beside those of every policy-gradient agent.
 
     Attributes:
-        learning_rate: Adam's step size; a number or a schedule.
         n_episodes: Ended episodes (over all sub-environments) before an update.
         max_steps: Steps per sub-environment before an update in any case.
-        gamma: Discount per step.
         baseline: ``"value"``, learned; ``"leave-one-out"``, the mean return from the same age in the other episodes of
             the batch; ``"none"``.
-        normalize_advantage: Standardise the advantages of an update.
-        ent_coef: Weight of the entropy bonus.
         value_steps: Gradient steps of the values for each one of the policy.
-        max_grad_norm: Longest gradient; None leaves it.
-        net_arch: Units of the hidden layers of policy and values, which are separate.
-        activation: ``"tanh"`` or ``"relu"``.
-        normalize_observations: Standardise observations by running statistics.
-        n_basis: Hat functions per bounded component of an observation, see
-            :class:`~mbrl_split.agents.encoding.Encoding`.
-        normalize_reward: Divide rewards by the running deviation of the discounted return.
     """
 
-    learning_rate: float | Schedule = 1e-3
-    n_episodes: int = 8
-    max_steps: int = 4096
-    gamma: float = 0.99
+    n_episodes: Count = 8
+    max_steps: Count = 4096
     baseline: Literal["value", "leave-one-out", "none"] = "value"
-    normalize_advantage: bool = True
-    ent_coef: float = 0.0
-    value_steps: int = 5
-    max_grad_norm: float | None = 0.5
-    net_arch: tuple[int, ...] = field(default=(64, 64))
-    activation: Activation = "tanh"
-    normalize_observations: bool = False
-    n_basis: int = 0
-    normalize_reward: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "learning_rate", schedules.schedule(self.learning_rate))
-        object.__setattr__(self, "net_arch", net_arch(self.net_arch))
-        for name in ("n_episodes", "max_steps", "value_steps"):
-            require(getattr(self, name) > 0, "REINFORCE", name, getattr(self, name), "a positive whole number")
-        require(0 <= self.gamma <= 1, "REINFORCE", "gamma", self.gamma, "between 0 and 1")
-        known = ("value", "leave-one-out", "none")
-        require(self.baseline in known, "REINFORCE", "baseline", self.baseline, f"one of {known}")
+    value_steps: Count = 5
 
 
 class REINFORCE(OnPolicy):
@@ -93,26 +54,12 @@ class REINFORCE(OnPolicy):
     Config = REINFORCEConfig
     paced_by: ClassVar[tuple[str, ...]] = ("n_episodes", "max_steps")
 
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        *,
-        seed: int | None = None,
-        device: str = "cpu",
-        **config: Any,
-    ) -> None:
-        super().__init__(observation_space, action_space, seed=seed, device=device, **config)
+    def _build(self) -> None:
+        super()._build()
         # Two optimisers, so that further steps of the values leave the policy where it is.
         self.optimiser = Adam(self.networks.parameters.part("actor"))
         self.value_optimiser = Adam(self.networks.parameters.part("critic"))
-        self._ended = 0
         self._ages = np.zeros(0, dtype=np.int64)  # steps already taken in the episodes open at the rollout's start
-
-    @staticmethod
-    def zoo_settings(env_id: str) -> dict[str, Any]:
-        """Hyper-parameters known to work on a classic environment."""
-        return zoo_settings("REINFORCE", env_id)
 
     def next_update(self, after: int = 0, *, num_envs: int = 1, episode_steps: int = 1) -> int:
         c = self.config
@@ -125,60 +72,40 @@ class REINFORCE(OnPolicy):
 
     @property
     def update_due(self) -> bool:
-        steps = 0 if self._rollout is None else self._rollout.pos
-        return bool(self._ended >= self.config.n_episodes or steps >= self.config.max_steps)
-
-    def on_source_changed(self, version: int) -> None:
-        super().on_source_changed(version)
-        self._ended, self._ages = 0, self._lengths.copy()
-
-    def _begin(self, stream: Stream) -> None:
-        super()._begin(stream)
-        self._ended, self._ages = 0, np.zeros(stream.num_envs, dtype=np.int64)
-
-    def _after_step(self, step: Step) -> None:
-        self._ended += int(step.ended.sum())
-
-    def update(self) -> dict[str, float]:
-        """One policy step on the episodes so far, which are then forgotten; {} if there are none."""
         rollout, c = self._rollout, self.config
-        if rollout is None or not rollout.filled("live").any():
-            return {}
-        live, ended = rollout.filled("live"), rollout.filled("ended")
-        batch, explained = self._batch(gamma=c.gamma, gae_lambda=1.0)  # λ = 1: returns to the end of the episode
+        return rollout is not None and (rollout.episodes >= c.n_episodes or rollout.pos >= c.max_steps)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._ages = self._lengths.copy()
+
+    def _improve(self, batch: dict[str, Array], learning_rate: float) -> dict[str, float]:
+        """One policy step on the episodes so far."""
+        c, rollout = self.config, self._rollout
         if c.baseline == "none":
             batch["advantage"] = batch["return"].copy()
         elif c.baseline == "leave-one-out":
-            episode, age = _episodes(live, ended, self._ages)
+            assert rollout is not None
+            episode, age = _episodes(rollout.filled("live"), rollout.filled("ended"), self._ages)
             batch["advantage"] = batch["return"] - leave_one_out(batch["return"], episode, age)
-        if c.normalize_advantage and len(batch["advantage"]) > 1:
-            a = batch["advantage"]
-            batch["advantage"] = (a - a.mean()) / (a.std(ddof=1) + 1e-8)
-        learning_rate = c.learning_rate(self._progress)
-        losses = self.networks.gradient(batch, clip_range=np.inf, clip_range_vf=None, ent_coef=c.ent_coef, vf_coef=1.0)
+        if c.normalize_advantage:
+            batch["advantage"] = standardised(batch["advantage"], len(batch["advantage"]))
+        losses = self.networks.gradient(batch, ent_coef=c.ent_coef)
         self._check_losses(losses)
         self.optimiser.step(learning_rate, max_grad_norm=c.max_grad_norm, env_step=self.num_steps)
         for i in range(c.value_steps):
             if i:
                 self.networks.value_gradient(batch)
             self.value_optimiser.step(learning_rate, max_grad_norm=c.max_grad_norm, env_step=self.num_steps)
-        rollout.clear()
-        self._ended, self._ages = 0, self._lengths.copy()
-        kept = {f"train/{name}": losses[name] for name in ("policy_loss", "value_loss", "entropy")}
-        return self._record({**kept, "train/explained_variance": explained, "train/learning_rate": learning_rate})
+        return {name: losses[name] for name in ("policy_loss", "value_loss", "entropy")}
 
     def _state(self) -> dict[str, Any]:
-        return {
-            **super()._state(),
-            "value_optimiser": self.value_optimiser.state(),
-            "ended": self._ended,
-            "ages": self._ages,
-        }
+        return {**super()._state(), "value_optimiser": self.value_optimiser.state(), "ages": self._ages}
 
     def _restore(self, state: dict[str, Any]) -> None:
         super()._restore(state)
         self.value_optimiser.restore(state["value_optimiser"])
-        self._ended, self._ages = state["ended"], state["ages"]
+        self._ages = state["ages"]
 
 
 def _episodes(live: Array, ended: Array, ages: Array) -> tuple[Array, Array]:

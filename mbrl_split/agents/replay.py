@@ -7,53 +7,15 @@ sampled, so that a reward given anew reaches every return that contains it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mbrl_split.interaction.spaces import Array
 from mbrl_split.interaction.stream import Step
 
-Array = NDArray[Any]
 Relabel = Callable[[Array, Array, Array], Array]
 """(obs (n, d), actions (n,), next_obs (n, d)) → rewards (n,), by the present source."""
-
-
-@dataclass(slots=True)
-class Batch:
-    """A sample of n-step transitions, each array with one row per transition.
-
-    Attributes:
-        obs: (b, d).
-        action: (b,).
-        reward: Sum of γ^i·r_i over the k steps taken, (b,).
-        next_obs: The real successor of the last of the k steps, (b, d).
-        discount: γ^k with the real k, and 0 where the last step terminated, (b,).
-        next_mask: Allowed actions in ``next_obs``, (b, A), or None.
-        steps: The real k, (b,).
-    """
-
-    obs: Array
-    action: Array
-    reward: Array
-    next_obs: Array
-    discount: Array
-    next_mask: Array | None
-    steps: Array
-
-    def rows(self, rows: slice) -> Batch:
-        """Some of the transitions, as views."""
-        mask = None if self.next_mask is None else self.next_mask[rows]
-        return Batch(
-            self.obs[rows],
-            self.action[rows],
-            self.reward[rows],
-            self.next_obs[rows],
-            self.discount[rows],
-            mask,
-            self.steps[rows],
-        )
 
 
 class Replay:
@@ -131,8 +93,8 @@ class Replay:
         n_steps: int = 1,
         version: int = 0,
         relabel: Relabel | None = None,
-    ) -> Batch:
-        """A uniform sample with replacement.
+    ) -> dict[str, Array]:
+        """A uniform sample of n-step transitions, with replacement.
 
         Args:
             size: Transitions to draw.
@@ -141,6 +103,12 @@ class Replay:
             n_steps: Longest return; shorter at the end of an episode and at the newest transition.
             version: The present version of the reward's source.
             relabel: Gives stale rewards anew; they are stored with the present version.
+
+        Returns:
+            One row per transition: ``obs`` (b, d); ``action`` (b,); ``reward``, the sum of γ^i·r_i over the k steps
+            taken, (b,); ``next_obs``, the real successor of the last of them, (b, d); ``discount``, γ^k with the real
+            k, and 0 where the last step terminated, (b,); where there are masks, ``next_mask``, the allowed actions in
+            ``next_obs``, (b, A).
         """
         ends = np.cumsum(self._filled)
         flat = rng.integers(ends[-1], size=size)
@@ -151,24 +119,23 @@ class Replay:
         place = (self._position[env] - filled + age) % self.length
         at = first + place
         reward, discount = self._rewards(at, version, relabel), np.full(size, gamma)
-        last, steps = at.copy(), np.ones(size, dtype=np.int64)
+        last = at.copy()
         running = np.arange(size)
         for k in range(1, n_steps):
             # A return stops at the end of its episode, and at the newest transition of its ring.
             running = running[~f["ended"][last[running]] & (age[running] + k < filled[running])]
             following = first[running] + (place[running] + k) % self.length
             reward[running] += gamma**k * self._rewards(following, version, relabel)
-            last[running], steps[running], discount[running] = following, k + 1, gamma ** (k + 1)
+            last[running], discount[running] = following, gamma ** (k + 1)
         discount[f["terminated"].take(last)] = 0.0
-        return Batch(
-            obs=f["obs"].take(at, axis=0),
-            action=f["action"].take(at),
-            reward=reward,
-            next_obs=f["next_obs"].take(last, axis=0),
-            discount=discount,
-            next_mask=f["next_mask"].take(last, axis=0) if self.masked else None,
-            steps=steps,
-        )
+        batch = {
+            "obs": f["obs"].take(at, axis=0),
+            "action": f["action"].take(at),
+            "reward": reward,
+            "next_obs": f["next_obs"].take(last, axis=0),
+            "discount": discount,
+        }
+        return {**batch, "next_mask": f["next_mask"].take(last, axis=0)} if self.masked else batch
 
     def _rewards(self, at: Array, version: int, relabel: Relabel | None) -> Array:
         """A fresh array of the rewards at flat places."""

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mbrl_split.interaction.spaces import Array
 from mbrl_split.interaction.stream import Step
-
-Array = NDArray[Any]
 
 
 class Rollout:
     """Rows ``[:pos]`` are filled; dead transitions occupy a place but are marked and never learned from.
 
-    Observations are stored as the policy saw them (scaled, if it scales).
+    ``episodes`` counts those that ended in them. Observations are stored as the policy saw them (scaled, if it scales).
 
     Args:
         steps: Rows to begin with; :meth:`add` grows the arrays when they are full.
@@ -25,7 +23,8 @@ class Rollout:
     """
 
     def __init__(self, steps: int, num_envs: int, size: int, n_actions: int) -> None:
-        self.num_envs, self.pos, self.masked = num_envs, 0, False
+        self.num_envs = num_envs
+        self.pos, self.episodes, self.masked = 0, 0, False
         self.fields: dict[str, Array] = {
             "obs": np.zeros((steps, num_envs, size), dtype=np.float32),
             "final_obs": np.zeros((steps, num_envs, size), dtype=np.float32),  # filled where an episode ended
@@ -51,6 +50,7 @@ class Rollout:
         f["terminated"][t], f["ended"][t], f["live"][t] = step.terminated, ended, step.live
         if ended.any():
             f["final_obs"][t, ended] = final_obs[ended]
+            self.episodes += int(ended.sum())
         if mask is not None:
             if not self.masked:
                 f["mask"][:t] = True
@@ -62,7 +62,7 @@ class Rollout:
 
     def clear(self) -> None:
         """Forget everything."""
-        self.pos, self.masked = 0, False
+        self.pos, self.episodes, self.masked = 0, 0, False
 
     def filled(self, name: str) -> Array:
         """The filled rows of a field, (pos, num_envs, …)."""
@@ -79,5 +79,5 @@ class Rollout:
         rollout = Rollout(state["capacity"], num_envs, size, rows["mask"].shape[-1])
         for name, field in rollout.fields.items():
             field[:pos] = rows[name]
-        rollout.pos, rollout.masked = pos, state["masked"]
+        rollout.pos, rollout.episodes, rollout.masked = pos, int(rows["ended"].sum()), state["masked"]
         return rollout

@@ -7,20 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import uuid4
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 from mbrl_split.agents.bandit import Bandit, BanditConfig
-from mbrl_split.agents.config import require
-from mbrl_split.agents.learner import read, spaces_of
+from mbrl_split.agents.config import Count, Rule
+from mbrl_split.agents.learner import read
 from mbrl_split.errors import InvalidInputError
+from mbrl_split.interaction.spaces import Array
 from mbrl_split.registry import SURROGATES
 
-Array = NDArray[Any]
 Features = Callable[[Array, Array], Array]
 Reward = Callable[[Array, Array, Array], Array]
 
@@ -40,16 +39,8 @@ class SurrogateBanditConfig(BanditConfig):
     rule: Literal["ucb", "ts", "greedy"] = "ucb"
     kappa: float = 1.0
     optimism: Literal[1, -1] = 1
-    fit_every: int = 100
-    cold_start: int = 10
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        known = ("ucb", "ts", "greedy")
-        require(self.rule in known, "SurrogateBandit", "rule", self.rule, f"one of {known}")
-        require(self.optimism in (1, -1), "SurrogateBandit", "optimism", self.optimism, "1 or −1")
-        require(self.fit_every >= 0, "SurrogateBandit", "fit_every", self.fit_every, "0 or more rows")
-        require(self.cold_start > 0, "SurrogateBandit", "cold_start", self.cold_start, "a positive whole number")
+    fit_every: Annotated[int, Rule("0 or more rows", lambda v: v >= 0)] = 100
+    cold_start: Count = 10
 
 
 def arm_as_coordinate(contexts: Array, arms: Array) -> Array:
@@ -212,16 +203,7 @@ class SurrogateBandit(Bandit):
         if saved["folder"] is not None:
             kind = type(surrogate) if surrogate is not None else _registered(saved["class"])
             surrogate = kind.load(Path(path) / saved["folder"], device=device)
-        agent = cls(
-            *spaces_of(tree),
-            surrogate=surrogate,
-            features=features,
-            reward=reward,
-            seed=tree["seed"],
-            device=device,
-            **tree["config"],
-        )
-        agent._load(tree)
+        agent = cls._of(tree, device=device, surrogate=surrogate, features=features, reward=reward)
         if saved["folder"] is not None:
             agent.surrogate = surrogate
         return agent

@@ -50,6 +50,12 @@ class Regret:
         absolute: Optimal minus achieved, in the judgement's unit.
         normalised: The same in units of the headroom: 0 optimal, 1 no better than the best fixed action.
         trusted: The headroom is large enough against its error for ``normalised`` to be reported.
+
+    Example:
+        >>> from mbrl_split.evaluation import Estimate, Regret
+        >>> regret = Regret.of(achieved=0.75, optimal=1.0, headroom=Estimate(0.5, std_error=0.01))
+        >>> regret.absolute, regret.normalised, regret.trusted
+        (0.25, 0.5, True)
     """
 
     absolute: float

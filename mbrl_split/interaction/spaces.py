@@ -12,6 +12,7 @@ from mbrl_split.errors import InvalidInputError
 from mbrl_split.interaction.finite import SINGLE, check_finite
 
 Array = NDArray[Any]
+"""Any array; what is written beside it says the shape."""
 
 
 class Observations:
@@ -36,12 +37,14 @@ class Observations:
         self.space = space
 
     def rows(self, obs: ArrayLike) -> Array:
-        """A batch of n observations as float32 rows, (n, size); always a fresh array."""
+        """A batch of n observations as float32 rows, (n, size); always a fresh array.
+
+        Raises:
+            InvalidInputError: Another shape, or outside a Discrete space.
+        """
         x = np.asarray(obs)
-        if x.shape[1:] != self._shape:
-            raise InvalidInputError(
-                f"observations have shape {x.shape}, expected (n, {', '.join(map(str, self._shape))})"
-            )
+        if x.shape[1:] != self._shape or x.ndim == 0:
+            raise InvalidInputError(f"observations have shape {x.shape}; one has {self._shape}, a batch n of these")
         if self.discrete:
             index = whole_numbers("a discrete observation", x) - self._start
             if index.size and (index.min() < 0 or index.max() >= self.size):
@@ -62,10 +65,6 @@ class Observations:
         """
         x = np.asarray(obs)
         single = x.shape == self._shape
-        if not single and (x.ndim != len(self._shape) + 1 or x.shape[1:] != self._shape):
-            raise InvalidInputError(
-                f"an observation has shape {x.shape}, expected {self._shape} or (n, *{self._shape})"
-            )
         rows = self.rows(x[None] if single else x)
         check_finite("the observation", rows, advice=SINGLE)
         return rows, single

@@ -15,13 +15,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
-from numpy.typing import NDArray
 
 from mbrl_split.errors import InvalidInputError, UnsupportedError
 from mbrl_split.interaction.source import ZeroSource
-from mbrl_split.interaction.spaces import Observations, n_actions
+from mbrl_split.interaction.spaces import Array, Observations, n_actions
 
-Array = NDArray[Any]
 Env = gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | Sequence[gym.Env[Any, Any]]
 Info = dict[str, Any]
 
@@ -67,17 +65,9 @@ class Step:
         self.ended = self.terminated | self.truncated
 
 
-@dataclass(slots=True)
-class _Raw:
-    """What an environment gave, before encoding: ``final`` holds (rows, observations, masks) of ended episodes."""
-
-    obs: Any
-    reward: Any
-    terminated: Any
-    truncated: Any
-    live: Array
-    mask: Array | None
-    final: tuple[Array, Any, Array | None] | None = None
+# What an environment gave, before encoding: observations, rewards, terminated, truncated, masks; and of the episodes
+# that ended, where new ones have begun, (rows, final observations, their masks).
+_Raw = tuple[Any, Any, Any, Any, Array | None, tuple[Array, Any, Array | None] | None]
 
 
 class Stream(ABC):
@@ -93,8 +83,7 @@ class Stream(ABC):
         self._observations = Observations(observation_space)
         self.n_actions = n_actions(action_space)
         self._start = int(action_space.start)
-        self._all_live = np.ones(num_envs, dtype=bool)
-        self._resetting = ~self._all_live  # the next step of these sub-environments is a mere reset
+        self._resetting = np.zeros(num_envs, dtype=bool)  # the next step of these sub-environments is a mere reset
         self._stateful = self._stateful_envs()
         self._seed: int | None = None
         self._log: list[Array] = []
@@ -102,7 +91,8 @@ class Stream(ABC):
         self.mask: Array | None = None
 
     @abstractmethod
-    def _reset(self, seed: int | None) -> _Raw: ...
+    def _reset(self, seed: int) -> tuple[Any, Array | None]:
+        """Observations and masks."""
 
     @abstractmethod
     def _step(self, actions: Array) -> _Raw: ...
@@ -114,8 +104,9 @@ class Stream(ABC):
     def reset(self, seed: int) -> None:
         """Begin anew; ``obs`` and ``mask`` then hold what to act on."""
         self._seed, self._log = seed, []
-        raw = self._checked(self._reset(seed))
-        self.obs, self.mask = self._observations.rows(raw.obs), raw.mask
+        self._resetting = np.zeros(self.num_envs, dtype=bool)
+        obs, mask = self._reset(seed)
+        self.obs, self.mask = self._observations.rows(obs), self._checked(mask)
 
     def step(self, actions: Array) -> Step:
         """Take one action (0 … A−1) per sub-environment.
@@ -123,37 +114,41 @@ class Stream(ABC):
         Raises:
             InvalidInputError: The environment returned arrays of the wrong shape.
         """
-        raw = self._checked(self._step(actions + self._start if self._start else actions))
+        live = ~self._resetting
+        given, reward, terminated, truncated, mask, final = self._step(
+            actions + self._start if self._start else actions
+        )
+        mask = self._checked(mask)
         if not self._stateful:  # and the step was taken: a spent budget may have refused it
             self._log.append(actions.astype(np.int32))
-        obs = self._observations.rows(raw.obs)
-        next_obs, next_mask = obs, raw.mask
-        if raw.final is not None:
-            rows, final_obs, final_mask = raw.final
+        obs = self._observations.rows(given)
+        next_obs, next_mask = obs, mask
+        if final is not None:
+            rows, final_obs, final_mask = final
             next_obs = obs.copy()
             next_obs[rows] = self._observations.rows(final_obs)
-            if raw.mask is not None:
-                next_mask = raw.mask.copy()
+            if mask is not None:
+                next_mask = mask.copy()
                 next_mask[rows] = True if final_mask is None else _or_all(final_mask)
-        reward = np.array(raw.reward, dtype=np.float64)  # a copy: environments may reuse their arrays
-        terminated, truncated = np.array(raw.terminated, dtype=bool), np.array(raw.truncated, dtype=bool)
+        reward = np.array(reward, dtype=np.float64)  # a copy: environments may reuse their arrays
+        terminated, truncated = np.array(terminated, dtype=bool), np.array(truncated, dtype=bool)
         if not (reward.shape == terminated.shape == truncated.shape == (self.num_envs,)) or len(obs) != self.num_envs:
             raise InvalidInputError(
                 f"the environment returned rewards {reward.shape}, terminations {terminated.shape}, truncations "
                 f"{truncated.shape} and {len(obs)} observations; each must have length {self.num_envs}"
             )
-        self.obs, self.mask = obs, raw.mask
-        return Step(obs, next_obs, reward, terminated, truncated, raw.live, raw.mask, next_mask)
+        self.obs, self.mask = obs, mask
+        return Step(obs, next_obs, reward, terminated, truncated, live, mask, next_mask)
 
-    def _checked(self, raw: _Raw) -> _Raw:
-        """With masks that fit, and that allow something wherever the next step is a mere reset."""
-        if raw.mask is not None:
-            if raw.mask.shape != (self.num_envs, self.n_actions):
+    def _checked(self, mask: Array | None) -> Array | None:
+        """Masks that fit, and that allow something wherever the next step is a mere reset."""
+        if mask is not None:
+            if mask.shape != (self.num_envs, self.n_actions):
                 expected = (self.num_envs, self.n_actions)
-                raise InvalidInputError(f"the environment's masks have shape {raw.mask.shape}, expected {expected}")
+                raise InvalidInputError(f"the environment's masks have shape {mask.shape}, expected {expected}")
             if self._resetting.any():
-                raw.mask[self._resetting] = _or_all(raw.mask[self._resetting])
-        return raw
+                mask[self._resetting] = _or_all(mask[self._resetting])
+        return mask
 
     # Exact continuation ------------------------------------------------------------------------------------------
 
@@ -259,12 +254,9 @@ class _Singles(Stream):
         everything = np.ones(self.n_actions, dtype=bool)
         return np.stack([everything if mask is None else np.asarray(mask, dtype=bool) for mask in masks])
 
-    def _reset(self, seed: int | None) -> _Raw:
-        seeds = [None if seed is None else seed + i for i in range(self.num_envs)]
-        results = [env.reset(seed=s) for env, s in zip(self.envs, seeds, strict=True)]
-        masks = self._masks([self._mask_of(e, info) for e, (_, info) in zip(self.envs, results, strict=True)])
-        nothing = np.zeros(self.num_envs)
-        return _Raw(np.stack([o for o, _ in results]), nothing, nothing, nothing, self._all_live, masks)
+    def _reset(self, seed: int) -> tuple[Any, Array | None]:
+        obs, infos = zip(*(env.reset(seed=seed + i) for i, env in enumerate(self.envs)), strict=True)
+        return np.stack(obs), self._masks([self._mask_of(e, info) for e, info in zip(self.envs, infos, strict=True)])
 
     def _step(self, actions: Array) -> _Raw:
         results: list[Any] = [env.step(a) for env, a in zip(self.envs, actions.tolist(), strict=True)]
@@ -279,7 +271,7 @@ class _Singles(Stream):
         masks = None
         if self._has_masks or any(infos):  # an empty info holds no mask
             masks = self._masks([self._mask_of(e, info) for e, info in zip(self.envs, infos, strict=True)])
-        return _Raw(np.array(obs), reward, terminated, truncated, self._all_live, masks, final)
+        return np.array(obs), reward, terminated, truncated, masks, final
 
 
 class _Vector(Stream):
@@ -298,7 +290,7 @@ class _Vector(Stream):
         """The masks in an info dictionary; rows without one allow everything."""
         if "action_mask" not in info:
             return None
-        given = np.asarray(info.get("_action_mask", self._all_live), dtype=bool)
+        given = np.asarray(info.get("_action_mask", np.ones(self.num_envs)), dtype=bool)
         mask = np.asarray(info["action_mask"])[given]
         out = np.ones((self.num_envs, self.n_actions), dtype=bool)
         if given.any():
@@ -313,10 +305,9 @@ class _Vector(Stream):
             mask = np.stack(self.env.unwrapped.call("action_masks")).astype(bool)
         return mask
 
-    def _reset(self, seed: int | None) -> _Raw:
+    def _reset(self, seed: int) -> tuple[Any, Array | None]:
         obs, info = self.env.reset(seed=seed)
-        nothing = np.zeros(self.num_envs)
-        return _Raw(obs, nothing, nothing, nothing, self._all_live, self._mask(info))
+        return obs, self._mask(info)
 
 
 class _SameStep(_Vector):
@@ -335,21 +326,16 @@ class _SameStep(_Vector):
             final_info = info.get("final_info")
             masks = self._mask_in(final_info) if isinstance(final_info, dict) else None
             final = rows, final_obs, None if masks is None else masks[rows]
-        return _Raw(obs, reward, terminated, truncated, self._all_live, self._mask(info), final)
+        return obs, reward, terminated, truncated, self._mask(info), final
 
 
 class _NextStep(_Vector):
     """The step after an end only resets: its action is ignored and nothing happened in it."""
 
-    def _reset(self, seed: int | None) -> _Raw:
-        self._resetting = np.zeros(self.num_envs, dtype=bool)
-        return super()._reset(seed)
-
     def _step(self, actions: Array) -> _Raw:
         obs, reward, terminated, truncated, info = self.env.step(actions)
-        live = ~self._resetting
         self._resetting = np.logical_or(terminated, truncated)
-        return _Raw(obs, reward, terminated, truncated, live, self._mask(info))
+        return obs, reward, terminated, truncated, self._mask(info), None
 
 
 class _Disabled(_Vector):
@@ -360,7 +346,7 @@ class _Disabled(_Vector):
         ended = np.logical_or(terminated, truncated)
         mask = self._mask(info)
         if not ended.any():
-            return _Raw(obs, reward, terminated, truncated, self._all_live, mask)
+            return obs, reward, terminated, truncated, mask, None
         rows = np.flatnonzero(ended)
         final_obs, final_mask = np.array(obs)[rows], None if mask is None else mask[rows].copy()
         reward, terminated, truncated = np.array(reward), np.array(terminated), np.array(truncated)
@@ -369,7 +355,7 @@ class _Disabled(_Vector):
         if mask is not None or fresh is not None:
             mask = np.ones((self.num_envs, self.n_actions), dtype=bool) if mask is None else mask
             mask[rows] = True if fresh is None else fresh[rows]
-        return _Raw(obs, reward, terminated, truncated, self._all_live, mask, (rows, final_obs, final_mask))
+        return obs, reward, terminated, truncated, mask, (rows, final_obs, final_mask)
 
 
 _VECTOR_STREAMS: dict[AutoresetMode, Callable[[VectorEnv[Any, Any, Any]], Stream]] = {

@@ -31,7 +31,7 @@ def same(a, b):
 def knowledge(agent):
     """What an agent has learned and where it stands, as a tree of its own."""
     size = agent._observations.size
-    moments = agent._encoding.scaler and agent._encoding.scaler.moments.state()
+    moments = agent._encoding.moments and agent._encoding.moments.state()
     rng = {name: r.bit_generator.state for name, r in agent._rng.items()}
     seen = np.random.default_rng(0).uniform(-1, 1, (200, size)).astype(np.float32)
     told = {

@@ -78,7 +78,7 @@ def test_contract(kind, config):
 class ForgetsItsMomentum(PPO):
     def _restore(self, state):
         super()._restore(state)
-        self.optimiser._m[:] = 0
+        self.optimiser.m[:] = 0
 
 
 class IgnoresMasks(PPO):

@@ -56,7 +56,7 @@ def test_statistics_of_dqn_are_of_the_observations_acted_on() -> None:
     agent.start(Contexts())
     agent.collect(49)
     seen = np.arange(1, 50)
-    moments = agent._encoding.scaler.moments
+    moments = agent._encoding.moments
     np.testing.assert_allclose([moments.mean[0], moments.var[0]], [seen.mean(), seen.var()])
 
 

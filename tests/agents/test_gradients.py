@@ -11,8 +11,8 @@ from mbrl_split.agents.actor_critic import ActorCritic
 from mbrl_split.agents.categorical import best, log_softmax, sample
 from mbrl_split.agents.losses import clipped_policy_loss
 from mbrl_split.agents.networks import Parameters, orthogonal
+from mbrl_split.agents.on_policy import standardised
 from mbrl_split.agents.optimisers import Adam, RMSprop, TensorFlowRMSprop
-from mbrl_split.agents.ppo import standardised
 from mbrl_split.agents.q_network import QNetwork
 
 
@@ -43,7 +43,7 @@ def test_actor_critic_gradient_equals_autograd(activation, masked, clip_range_vf
     written = nets.gradient(batch, **settings)
     gradient = nets.parameters.grad.copy()
     assert np.abs(gradient).min() < np.abs(gradient).max()
-    autograd = nets.gradient_autograd(batch, **settings)
+    autograd = nets.gradient(batch, **settings, autograd=True)
     np.testing.assert_allclose(gradient, nets.parameters.grad, rtol=0, atol=1e-12)
     for name, value in autograd.items():
         assert written[name] == pytest.approx(value, abs=1e-6), name
@@ -57,7 +57,7 @@ def test_single_precision_gradient_equals_autograd():
     settings = {"clip_range": 0.2, "clip_range_vf": None, "ent_coef": 0.01, "vf_coef": 0.5}
     nets.gradient(batch, **settings)
     gradient = nets.parameters.grad.copy()
-    nets.gradient_autograd(batch, **settings)
+    nets.gradient(batch, **settings, autograd=True)
     np.testing.assert_allclose(gradient, nets.parameters.grad, rtol=0, atol=1e-6)
 
 
@@ -87,24 +87,22 @@ def test_q_gradient_equals_autograd(dueling):
     targets = net(obs)[np.arange(40), actions] + 2 * rng.normal(size=40)  # both branches of the Huber loss
     loss, value = net.gradient(obs, actions, targets)
     gradient = net.parameters.grad.copy()
-    loss_torch, value_torch = net.gradient_autograd(obs, actions, targets)
+    loss_torch, value_torch = net.gradient(obs, actions, targets, autograd=True)
     np.testing.assert_allclose(gradient, net.parameters.grad, rtol=0, atol=1e-12)
     assert (loss, value) == (pytest.approx(loss_torch), pytest.approx(value_torch))
 
 
 def test_double_and_masked_targets_by_hand():
-    from mbrl_split.agents.replay import Batch
-
     net = QNetwork(1, 3, (), "relu", np.random.default_rng(0), dtype=np.float64)
     net.parameters.views["q.w0"][...], net.parameters.views["q.b0"][...] = 0, [1.0, 5.0, 3.0]
     net.target_parameters.views["q.w0"][...], net.target_parameters.views["q.b0"][...] = 0, [10.0, 20.0, 30.0]
     rows = np.zeros((3, 1))
     mask = np.array([[True, True, True], [True, False, True], [True, True, True]])
-    batch = Batch(rows, np.zeros(3, int), np.array([1.0, 1.0, 1.0]), rows, np.array([0.9, 0.81, 0.0]), mask, np.ones(3))
+    batch = {"reward": np.ones(3), "next_obs": rows, "discount": np.array([0.9, 0.81, 0.0]), "next_mask": mask}
     lagging = net.lagging_values(rows)
     # Online picks action 1, or 2 where 1 is forbidden; the lagging network values it; the third row has terminated.
     np.testing.assert_allclose(net.targets(batch, lagging, double=True), [1 + 0.9 * 20, 1 + 0.81 * 30, 1])
-    batch.next_mask = np.array([[True, True, False]] * 3)
+    batch["next_mask"] = np.array([[True, True, False]] * 3)
     np.testing.assert_allclose(net.targets(batch, lagging, double=False), [1 + 0.9 * 20, 1 + 0.81 * 20, 1])
     net.target_parameters.views["q.b0"][...] = np.inf
     assert net.targets(batch, net.lagging_values(rows), double=True)[2] == 1.0, "no 0·∞ after a final state"
@@ -121,10 +119,10 @@ def test_minibatches_drawn_together_are_learned_from_in_turn():
         drawn.bit_generator.state = agent._rng["batch"].bit_generator.state
         for obs, action, targets in agent._batches(agent._replay, 7):
             batch = agent._replay.sample(200, drawn, gamma=0.99)  # one at a time
-            lagging = agent.network.lagging_values(batch.next_obs)
+            lagging = agent.network.lagging_values(batch["next_obs"])
             expected = agent.network.targets(batch, lagging, double=double)
-            np.testing.assert_array_equal(obs, batch.obs)
-            np.testing.assert_array_equal(action, batch.action)
+            np.testing.assert_array_equal(obs, batch["obs"])
+            np.testing.assert_array_equal(action, batch["action"])
             np.testing.assert_allclose(targets, expected, rtol=0, atol=1e-6)
             agent.network.parameters.value += 0.01
 
@@ -143,20 +141,18 @@ def test_masked_entropy_and_ratio_by_hand():
     logits, mask = np.array([[0.0, np.log(3), 100.0]]), np.array([[True, True, False]])
     log_p, p = log_softmax(logits, mask)
     np.testing.assert_allclose(p, [[0.25, 0.75, 0.0]])
-    loss = clipped_policy_loss(
-        logits, np.array([1]), np.array([2.0]), np.log([0.5]), mask, clip_range=0.2, ent_coef=0.0
-    )
-    assert loss.entropy == pytest.approx(0.25 * np.log(4) + 0.75 * np.log(4 / 3))
+    batch = {"action": np.array([1]), "advantage": np.array([2.0]), "log_prob": np.log([0.5]), "mask": mask}
+    loss, d_logits = clipped_policy_loss(logits, batch, clip_range=0.2, ent_coef=0.0)
+    assert loss["entropy"] == pytest.approx(0.25 * np.log(4) + 0.75 * np.log(4 / 3))
     assert log_p[0, 1] == pytest.approx(np.log(0.75))
     # The ratio is 1.5, clipped at 1.2: the loss is −1.2·2, without a gradient.
-    assert loss.loss == pytest.approx(-2.4)
-    assert not loss.d_logits.any()
-    negative = clipped_policy_loss(
-        logits, np.array([1]), np.array([-2.0]), np.log([0.5]), mask, clip_range=0.2, ent_coef=0.0
-    )
-    assert negative.loss == pytest.approx(3.0), "min takes the unclipped gain when the advantage is negative"
-    np.testing.assert_allclose(negative.d_logits, [[-3.0 * 0.25, 3.0 * 0.25, 0.0]])
-    assert negative.kl == pytest.approx(0.5 - np.log(1.5))
+    assert loss["policy_loss"] == pytest.approx(-2.4)
+    assert not d_logits.any()
+    batch["advantage"] = np.array([-2.0])
+    negative, d_logits = clipped_policy_loss(logits, batch, clip_range=0.2, ent_coef=0.0)
+    assert negative["policy_loss"] == pytest.approx(3.0), "min takes the unclipped gain when the advantage is negative"
+    np.testing.assert_allclose(d_logits, [[-3.0 * 0.25, 3.0 * 0.25, 0.0]])
+    assert negative["approx_kl"] == pytest.approx(0.5 - np.log(1.5))
 
 
 def test_sampling_follows_the_weights_and_never_takes_a_zero():

@@ -110,7 +110,7 @@ def test_n_step_returns_against_a_slow_loop(capacity):
     batch = replay.sample(4000, np.random.default_rng(2), gamma=gamma, n_steps=n)
     seen = set()
     for row in range(4000):
-        i, t = int(batch.obs[row, 0]), int(batch.obs[row, 1])
+        i, t = int(batch["obs"][row, 0]), int(batch["obs"][row, 1])
         seen.add((i, t))
         at = next(k for k, r in enumerate(kept[i]) if r[0] == t)
         total, k = 0.0, 0
@@ -120,10 +120,9 @@ def test_n_step_returns_against_a_slow_loop(capacity):
             k += 1
             if ended or k == n or at + k == len(kept[i]):
                 break
-        assert batch.steps[row] == k
-        assert batch.reward[row] == pytest.approx(total)
-        assert batch.discount[row] == pytest.approx(0.0 if terminated else gamma**k)
-        assert batch.next_obs[row, 1] == when + 1
+        assert batch["reward"][row] == pytest.approx(total)
+        assert batch["discount"][row] == pytest.approx(0.0 if terminated else gamma**k)
+        assert batch["next_obs"][row, 1] == when + 1
     assert len(seen) == len(replay), "every stored transition is drawn"
 
 
@@ -133,7 +132,7 @@ def test_sampling_is_uniform_over_unequal_rings():
         step = random_step(np.random.default_rng(t), 2, t)
         step.live = np.array([True, t % 4 == 0])
         replay.add(np.array([[0, t], [1, t]], dtype=np.float32), np.zeros(2, dtype=int), step, version=0)
-    drawn = replay.sample(20_000, np.random.default_rng(0), gamma=1.0).obs[:, 0].mean()
+    drawn = replay.sample(20_000, np.random.default_rng(0), gamma=1.0)["obs"][:, 0].mean()
     assert drawn == pytest.approx(10 / 50, abs=0.01)
 
 
@@ -150,7 +149,7 @@ def test_stale_rewards_are_relabelled_once_and_in_every_return_that_holds_them()
 
     for _ in range(2):
         batch = replay.sample(200, np.random.default_rng(0), gamma=0.5, n_steps=2, version=1, relabel=relabel)
-        by_time = {int(t): float(r) for t, r in zip(batch.obs[:, 1], batch.reward, strict=True)}
+        by_time = {int(t): float(r) for t, r in zip(batch["obs"][:, 1], batch["reward"], strict=True)}
         # Rows 0 and 1 are stale (version 0): 10 and 11; rows 2 and 3 keep 1.
         assert by_time == {0: 10 + 0.5 * 11, 1: 11 + 0.5 * 1, 2: 1.5, 3: 1.0}
     assert calls == [2], "each stale row once; what was relabelled is stored"
@@ -165,6 +164,6 @@ def test_a_cut_stops_returns():
         if t == 1:
             replay.cut()
     batch = replay.sample(200, np.random.default_rng(0), gamma=1.0, n_steps=3)
-    steps = {int(t): int(k) for t, k in zip(batch.obs[:, 0], batch.steps, strict=True)}
+    steps = {int(t): int(k) for t, k in zip(batch["obs"][:, 0], batch["reward"], strict=True)}
     assert steps == {0: 2, 1: 1, 2: 2, 3: 1}
-    assert (batch.discount > 0).all(), "a cut is no termination"
+    assert (batch["discount"] > 0).all(), "a cut is no termination"

@@ -213,7 +213,7 @@ NOT_HERE = {
     *("replay_buffer_class", "replay_buffer_kwargs", "optimize_memory_usage"),
 }
 # Of ours: switches that theirs has not, so that theirs counts as off. Which RMSprop shows in the optimiser.
-SWITCHES = {"normalize_observations", "normalize_reward", "hats", "dueling", "double"}
+SWITCHES = {"normalize_observations", "normalize_reward", "n_basis", "dueling", "double"}
 OURS_ALONE = {"rms_prop"}
 
 

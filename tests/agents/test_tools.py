@@ -21,7 +21,7 @@ from mbrl_split.agents import (
 )
 from mbrl_split.agents.conformance import Corridor
 from mbrl_split.agents.schedules import schedule, to_data
-from mbrl_split.agents.zoo import PRESETS
+from mbrl_split.agents.zoo import ZOO
 from mbrl_split.errors import InvalidInputError, UnsupportedError
 
 
@@ -63,12 +63,12 @@ def test_schedules():
             schedule(bad)
 
 
-@pytest.mark.parametrize("agent", sorted(PRESETS))
+@pytest.mark.parametrize("agent", sorted(ZOO))
 def test_zoo_settings_are_valid(agent):
     import mbrl_split.agents as agents
 
     kind = getattr(agents, agent)
-    for env_id in PRESETS[agent]:
+    for env_id in ZOO[agent]:
         kind(gym.spaces.Box(-1, 1, (4,)), gym.spaces.Discrete(2), **kind.zoo_settings(env_id))
         assert zoo_run(agent, env_id)["n_envs"] > 0
 

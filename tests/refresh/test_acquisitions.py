@@ -54,7 +54,7 @@ def pool():
     return design_pool(COLUMNS, 8, np.random.default_rng(0))
 
 
-def test_pool_and_objective_agree_on_contexts(pool):
+def test_pool_and_reward_function_agree_on_contexts(pool):
     assert pool.shape == (32, 2)
     shuffled = np.random.default_rng(1).permutation(pool)
     labels = OBJECTIVE.contexts(shuffled)

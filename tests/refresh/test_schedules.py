@@ -36,10 +36,10 @@ def state(**changes: object) -> RefreshState:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-def due_steps(schedule: RefreshSchedule, total: int, chunk: int) -> list[int]:
-    """The steps at which the schedule pays, on a run that asks at every chunk's end."""
+def due_steps(schedule: RefreshSchedule, total: int, segment: int) -> list[int]:
+    """The steps at which the schedule pays, on a run that asks at every segment's end."""
     last, refreshes, out = 0, 0, []
-    for step in range(chunk, total + 1, chunk):
+    for step in range(segment, total + 1, segment):
         d = schedule.decide(state(step=step, steps_since_refresh=step - last, refreshes=refreshes, budget=math.inf))
         if d.n:
             out.append(step)
