@@ -75,8 +75,13 @@ def default_of(cls: Class, name: str) -> str | None:
     call = ast.parse(str(value), mode="eval").body
     if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "field"):
         return str(value)
-    given = {k.arg: ast.unparse(k.value) for k in call.keywords}
-    return given.get("default") or (f"{given['default_factory']}()" if "default_factory" in given else None)
+    given = {k.arg: k.value for k in call.keywords}
+    if "default" in given:
+        return ast.unparse(given["default"])
+    factory = given.get("default_factory")
+    if factory is None:
+        return None
+    return ast.unparse(factory.body) if isinstance(factory, ast.Lambda) else f"{ast.unparse(factory)}()"
 
 
 def with_links(text: str, obj: Object) -> str:
@@ -99,8 +104,9 @@ def full_name(target: str, obj: Object) -> str:
         return target
     scope: Any = obj
     while scope is not None:
-        if target.partition(".")[0] in scope.members:
-            found = scope.members[target.partition(".")[0]]
+        members = scope.all_members if scope.is_class else scope.members  # a class has those that it inherits
+        if target.partition(".")[0] in members:
+            found = members[target.partition(".")[0]]
             rest = target.partition(".")[2]
             home = found.target_path if found.is_alias else found.path
             return f"{home}.{rest}" if rest else home

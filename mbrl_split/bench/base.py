@@ -228,7 +228,7 @@ class Method(ABC):
             task: As a run's, but for its truth, which is a stand-in, and its folder, which is not there to be used.
 
         Raises:
-            BadInput: One line that says why, and what would be right.
+            InvalidInputError: One line that says why, and what would be right.
         """
         return
 

@@ -245,6 +245,7 @@ SCENARIOS: dict[str, Scenario] = {
         ),
     )
 }
+"""The scenarios that ship, by name."""
 
 
 def scenario(name: str | Scenario, **overrides: Any) -> Scenario:

@@ -62,7 +62,7 @@ class Store(ABC):
         """Keep a measurement of one row; it is on disk when this returns.
 
         Args:
-            key: From :meth:`Oracle.key`.
+            key: From :meth:`~mbrl_split.oracles.Oracle.key`.
             measurement: Of a single row.
             about: The question, for human readers of the record.
 

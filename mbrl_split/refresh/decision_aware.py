@@ -24,7 +24,7 @@ class UCB(Acquisition):
     Attributes:
         where: Which pool.
         kappa: Width of the interval, in epistemic standard deviations.
-        objective: How a prediction becomes a reward; :meth:`bind` sets it.
+        reward_function: How a prediction becomes a reward; :meth:`bind` sets it.
 
     Example:
         >>> import numpy as np
@@ -62,7 +62,7 @@ class Thompson(Acquisition):
 
     Attributes:
         where: Which pool.
-        objective: How a prediction becomes a reward; :meth:`bind` sets it.
+        reward_function: How a prediction becomes a reward; :meth:`bind` sets it.
 
     Example:
         >>> import numpy as np
@@ -99,7 +99,7 @@ class Disagreement(ScoredAcquisition):
     Attributes:
         where: Which pool.
         draws: Posterior draws that vote.
-        objective: How a prediction becomes a reward; :meth:`bind` sets it.
+        reward_function: How a prediction becomes a reward; :meth:`bind` sets it.
 
     Example:
         >>> import numpy as np
@@ -142,7 +142,7 @@ class TopTwo(Acquisition):
 
     Attributes:
         where: Which pool.
-        objective: How a prediction becomes a reward; :meth:`bind` sets it.
+        reward_function: How a prediction becomes a reward; :meth:`bind` sets it.
 
     Example:
         >>> import numpy as np

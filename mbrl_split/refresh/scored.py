@@ -128,9 +128,8 @@ class Diverse(_Wrapper):
     (local penalisation in the manner of arXiv:1505.08052).
 
     Attributes:
-        inner: Whose score.
         radius: Distance at which a pick stops mattering.
-        objective: The columns, along which distances are; :meth:`bind` sets it.
+        reward_function: The columns, along which distances are; :meth:`bind` sets it.
 
     Example:
         >>> import numpy as np

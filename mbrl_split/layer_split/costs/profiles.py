@@ -96,5 +96,8 @@ def _profiles(kind: Callable[..., T], table: dict[str, dict[str, tuple[float, st
 
 
 DEVICES = _profiles(Device, _FIGURES["devices"])
+"""The devices and servers that ship, by name."""
 RADIOS = _profiles(Radio, _FIGURES["radios"])
+"""The links that ship, by name."""
 MODELS = _profiles(ModelSize, _FIGURES["models"])
+"""The sizes of models that ship, by name."""

@@ -37,7 +37,7 @@ class SplitJudge(DamageJudge):
         scenario: The scenario.
         n_layers: L of the model.
         expected: The expected damage and its standard error, from two disjoint parts; for instance
-            ``TableOracle.expected``, or :func:`from_function` of a function.
+            ``TableOracle.expected``, or :func:`~mbrl_split.layer_split.from_function` of a function.
         n_contexts: Held-out contexts.
         seed: Of the contexts and the start splits; never one that a method learns with.
         by_window: The damage before averaging over windows, from which the headroom's error is bootstrapped. Without

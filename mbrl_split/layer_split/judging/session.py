@@ -46,6 +46,7 @@ class SessionJudge(DamageJudge):
         charges: Charge levels of the grid.
         by_window: The damage before averaging over windows, from which the headroom's error is bootstrapped. Without
             it the error is told from the two ways round, crudely.
+        table: The measured table behind ``expected``, for what reports tell of it.
 
     Raises:
         InvalidInputError: No sessions, or a scenario that is none.

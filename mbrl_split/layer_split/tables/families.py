@@ -189,6 +189,7 @@ FAMILIES: dict[str, Family] = {
         _rounded("tensor"),
     )
 }
+"""The families of channels that share a measured table, by name."""
 
 _PACKETS = ("conceal", "mtu", "header", "interleave")
 _HEEDED = {
