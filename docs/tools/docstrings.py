@@ -42,11 +42,14 @@ class Docstrings(Extension):
         """The docstring with all fields of the dataclass, where it lists fields, and their defaults."""
         if not FIELDS.search(text):
             return text
-        fields: dict[str, str] = {}
-        for home in [*reversed(cls.mro()), cls]:
-            if home.path.startswith("mbrl_split.") and is_dataclass(home):
-                fields |= fields_of(self.source(home), home)
-        return FIELDS.sub(lambda _: "Attributes:\n" + "".join(fields.values()), text)
+        homes = [h for h in (cls, *cls.mro()) if h.path.startswith("mbrl_split.") and is_dataclass(h)]
+        meanings: dict[str, str] = {}
+        for home in reversed(homes):
+            meanings |= meanings_of(self.source(home), home)
+        # A class may give a field that it inherits another default, and say no more of it.
+        last = {name: next(home for home in homes if name in home.members) for name in meanings}
+        fields = (entry(name, meaning, last[name]) for name, meaning in meanings.items())
+        return FIELDS.sub(lambda _: "Attributes:\n" + "".join(fields), text)
 
 
 def is_dataclass(cls: Class) -> bool:
@@ -54,17 +57,30 @@ def is_dataclass(cls: Class) -> bool:
     return any(str(d.callable_path).endswith("dataclasses.dataclass") for d in cls.decorators)
 
 
-def fields_of(text: str, cls: Class) -> dict[str, str]:
-    """What a docstring says of each field, by name, with its links and its default."""
+def meanings_of(text: str, cls: Class) -> dict[str, str]:
+    """What a docstring says of each field, by name, with its links."""
     section = FIELDS.search(text)
-    entries = FIELD.split(section["fields"])[1:] if section else []
-    found = {}
-    for entry in entries:
-        name, _, meaning = entry.partition(": ")
-        known = default_of(cls, name)
-        end = "" if known is None else f" Default: ``{known}``."
-        found[name] = f"    {name}: {with_links(meaning.rstrip(), cls)}{end}\n"
-    return found
+    entries = (e.partition(": ") for e in FIELD.split(section["fields"])[1:]) if section else ()
+    return {name: with_links(meaning.rstrip(), cls) for name, _, meaning in entries}
+
+
+def entry(name: str, meaning: str, home: Class) -> str:
+    """A line about a field, with the type and the default that it has in the class that writes it last."""
+    kind, known = type_of(home, name), default_of(home, name)
+    end = "" if known is None else f" Default: ``{known}``."
+    return f"    {name}{kind and f' ({kind})'}: {meaning}{end}\n"
+
+
+def type_of(cls: Class, name: str) -> str:
+    """The type of a field whose annotation is a name of the library's for an ``Annotated`` one, else nothing."""
+    found = cls.module.members.get(str(cls.members[name].annotation))
+    if found is None or (found.is_alias and not found.target_path.startswith("mbrl_split.")):
+        return ""
+    value = str(getattr(found, "value", ""))
+    if not value.startswith("Annotated["):
+        return ""
+    annotated: Any = ast.parse(value, mode="eval").body
+    return ast.unparse(annotated.slice.elts[0])
 
 
 def default_of(cls: Class, name: str) -> str | None:
