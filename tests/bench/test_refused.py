@@ -33,11 +33,11 @@ def write(folder: Path, row: dict[str, Any], **changes: Any) -> Path:
 
 
 def complaint(path: Path, *assignments: str) -> str:
-    """The one line by which the suite is refused, within two seconds."""
-    began = time.perf_counter()
+    """The one line by which the suite is refused, within two seconds of processor time."""
+    began = time.process_time()
     with pytest.raises(InvalidInputError) as caught:
         load_suite(path, assignments)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
