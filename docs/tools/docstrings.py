@@ -47,7 +47,7 @@ class Docstrings(Extension):
         for home in reversed(homes):
             meanings |= meanings_of(self.source(home), home)
         # A class may give a field that it inherits another default, and say no more of it.
-        last = {name: next(home for home in homes if name in home.members) for name in meanings}
+        last = {name: next((home for home in homes if name in home.members), cls) for name in meanings}
         fields = (entry(name, meaning, last[name]) for name, meaning in meanings.items())
         return FIELDS.sub(lambda _: "Attributes:\n" + "".join(fields), text)
 
@@ -73,7 +73,7 @@ def entry(name: str, meaning: str, home: Class) -> str:
 
 def type_of(cls: Class, name: str) -> str:
     """The type of a field whose annotation is a name of the library's for an ``Annotated`` one, else nothing."""
-    found = cls.module.members.get(str(cls.members[name].annotation))
+    found = cls.module.members.get(str(getattr(cls.members.get(name), "annotation", "")))
     if found is None or (found.is_alias and not found.target_path.startswith("mbrl_split.")):
         return ""
     value = str(getattr(found, "value", ""))
@@ -115,8 +115,16 @@ def label(short: str, target: str) -> str:
 
 
 def full_name(target: str, obj: Object) -> str:
-    """The path of a name as it is meant where it stands: a member of the class, of the module, or a full path."""
+    """The path of a name as it is meant where it stands: a member of the class, of the module, or a full path.
+
+    Raises:
+        LookupError: There is no such thing.
+    """
     if target.startswith("mbrl_split."):
+        try:
+            obj.modules_collection[target]
+        except KeyError:
+            raise LookupError(f"{obj.path}: the docstring refers to {target}, which is not there") from None
         return target
     scope: Any = obj
     while scope is not None:
@@ -127,7 +135,7 @@ def full_name(target: str, obj: Object) -> str:
             home = found.target_path if found.is_alias else found.path
             return f"{home}.{rest}" if rest else home
         scope = scope.parent
-    return target
+    raise LookupError(f"{obj.path}: the docstring refers to {target}, which is not there")
 
 
 def with_tables(text: str) -> str:

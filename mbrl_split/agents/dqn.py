@@ -66,7 +66,7 @@ class DQNConfig(NetworkConfig):
 class DQN(Learner):
     """Q-learning from a replay buffer, with ε-greedy exploration drawn for each sub-environment on its own.
 
-    When the reward's source changes, stored rewards are stale. With :attr:`relabel` they are given anew when sampled;
+    When the reward's source changes, stored rewards are stale. With ``relabel`` they are given anew when sampled;
     without it, or where the new source is the truth (version 0), they are forgotten.
 
     Attributes:

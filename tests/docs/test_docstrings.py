@@ -6,6 +6,7 @@ import inspect
 import pkgutil
 import runpy
 
+import griffe
 import pytest
 
 import mbrl_split
@@ -93,6 +94,19 @@ def test_every_public_class_has_an_example():
     assert bare == set(HANDED_OUT)
     for name, giver in HANDED_OUT.items():
         assert hasattr(importlib.import_module(f"mbrl_split.{name.partition('.')[0]}"), giver), giver
+
+
+def test_a_reference_to_nothing_is_refused():
+    with_links = runpy.run_path(str(DOCS / "tools" / "docstrings.py"))["with_links"]
+    with griffe.temporary_visited_module("class A:\n    x = 1\nclass B(A):\n    def f(self): ...") as module:
+        method = module["B.f"]
+        assert 'identifier="module.B.f"' in with_links("As :meth:`f`.", method)
+        assert 'identifier="module.A.x"' in with_links("As :attr:`x`, which is inherited.", method)
+        for target in ("g", "mbrl_split.nowhere"):
+            with pytest.raises(
+                LookupError, match=rf"module\.B\.f: the docstring refers to {target}, which is not there"
+            ):
+                with_links(f"As :func:`~{target}`.", method)
 
 
 TABLE = """Text.
