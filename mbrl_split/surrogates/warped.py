@@ -78,9 +78,9 @@ class WarpedSurrogate(Surrogate):
 
     Args:
         warp: ``"auto"`` chooses the scale of asinh(y/scale) by marginal likelihood (no warp included); ``"none"``
-            learns the target as it is; ``"unless-std-error"`` is ``"none"`` once the error of any row is known to be
-            above 0, and ``"auto"`` until then. An update that brings the first known error to a warped fit therefore
-            learns anew, from all rows.
+            learns the target as it is; ``"unless-std-error"`` is ``"auto"`` unless known errors above 0 speak against
+            the warp: it is there to make noise even, so it stays away where they are no evener on the warped scale. An
+            update with such errors makes a warped fit learn anew, from all rows.
         seed: Everything random follows from it.
         settings: The subclass's own constructor arguments, as plain data.
     """
@@ -137,8 +137,10 @@ class WarpedSurrogate(Surrogate):
         rows = checked_rows(X, y, std_error, groups, columns=columns)
         self.columns = None if columns is None else tuple(columns)
         self._scaler = InputScaler.fit(rows.x, columns)
-        scale = choose_scale(self._scaler(rows.x), rows.y) if self._may_warp(rows) else np.inf
+        scale = np.inf if self._settings["warp"] == "none" else choose_scale(self._scaler(rows.x), rows.y)
         self._warp = Warp.fit(rows.y, scale)
+        if not self._warp_holds(rows):
+            self._warp = Warp.fit(rows.y, np.inf)
         return self._learn_rows(rows, warm=False)
 
     def update(
@@ -155,21 +157,25 @@ class WarpedSurrogate(Surrogate):
             first_group=int(old.groups.max()) + 1,
         )
         rows = old.join(new)
-        if np.isfinite(self._warp.scale) and not self._may_warp(rows):
+        if not self._warp_holds(rows):
             # What was learnt on the warped scale means nothing without it.
             self._warp = Warp.fit(rows.y, np.inf)
             return self._learn_rows(rows, warm=False)
         self._warp = self._warp.bounded(rows.y)
         return self._learn_rows(rows, warm=True)
 
-    def _may_warp(self, rows: Rows) -> bool:
-        """Whether the scale of the warp is to be chosen for these rows.
+    def _warp_holds(self, rows: Rows) -> bool:
+        """Whether the known errors are evener on the scale of the warp: their logarithms spread less.
 
-        The choice takes every scatter for the target's own noise, and a known error is carried to the warped scale by
-        the slope at the noisy target: too small where noise made the target large, whatever the mean is there.
+        The choice of the scale takes every scatter for the target's own noise, and a known error is carried over by the
+        slope at the noisy target: too small where noise made the target large. Errors that grow with the target, as
+        those of a mean of costs do, bear both.
         """
-        warp = self._settings["warp"]
-        return warp == "auto" or (warp == "unless-std-error" and not (rows.std_error > 0).any())
+        on = rows.std_error > 0
+        if np.isinf(self._warp.scale) or self._settings["warp"] == "auto" or not on.any():
+            return True
+        plain = np.log(rows.std_error[on])
+        return bool(np.std(plain + np.log(self._warp.slope(rows.y[on]))) < np.std(plain))
 
     def _learn_rows(self, rows: Rows, *, warm: bool) -> Self:
         c, z = self._scaler(rows.x), self._warp.to_latent(rows.y)

@@ -1,4 +1,4 @@
-"""Rows whose errors are known: the target is not warped, since the choice of a warp knows nothing of them."""
+"""Rows whose errors are known: the target is warped only where that makes the errors evener."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
+from mbrl_split.bench.tuned import RowRunner
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates import (
     EnsembleSurrogate,
@@ -23,6 +24,7 @@ from mbrl_split.surrogates import (
 )
 from mbrl_split.surrogates.rows import held_out
 from mbrl_split.surrogates.warped import WarpedSurrogate
+from mbrl_split.tuning import Instance, Space, TuneData
 
 Array = NDArray[np.float64]
 
@@ -98,6 +100,32 @@ def test_where_no_error_is_known_the_warp_is_chosen_as_ever() -> None:
     one[3] = 0.1
     assert np.isinf(GPSurrogate().fit(X, y, std_error=one)._warp.scale)
     assert np.isfinite(GPSurrogate(warp="auto").fit(X, y, std_error=one)._warp.scale)
+
+
+def test_errors_that_grow_with_the_target_leave_the_warp() -> None:
+    """They are what the warp makes even: twice as large where the target is, they are one size on its scale."""
+    X, y = skewed()
+    auto = GPSurrogate(warp="auto").fit(X, y, std_error=0.3 * y)
+    assert np.isfinite(auto._warp.scale)
+    np.testing.assert_array_equal(GPSurrogate().fit(X, y, std_error=0.3 * y).predict(X).mean, auto.predict(X).mean)
+    for against in (np.full(80, 2.0), 30 / y):
+        assert np.isinf(GPSurrogate().fit(X, y, std_error=against)._warp.scale)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_ledger_bought_decides_as_well_as_with_the_warp(seed: int) -> None:
+    """Errors of mean damages grow with the damage: rows of a fading channel, looked up in contexts of their own."""
+    row = {"agent": "argmax", "source": "gp", "acquisition": "random", "budget": 60, "env_steps": 1}
+    space = Space(agent={"argmax": None}, source={"gp": None})
+    data = TuneData("t", "t", space, scenarios=["equalised"], models=["tiny-llama"])
+    runner = RowRunner.of(data, Path("."))
+    outcomes = [
+        runner({**row, "settings": {"source": settings}}, Instance("equalised/tiny-llama", seed))
+        for settings in ({}, {"warp": "auto"}, {"warp": "none"})
+    ]
+    assert outcomes[0].unit == "headroom"
+    assert outcomes[0].regret == outcomes[1].regret < 0.25
+    assert outcomes[2].regret > outcomes[0].regret
 
 
 @pytest.mark.parametrize("make", [make for make, _ in LEARNERS.values()], ids=list(LEARNERS))

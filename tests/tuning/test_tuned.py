@@ -108,7 +108,7 @@ def test_a_run_is_the_same_wherever_it_runs_and_held_out_contexts_are_others(tmp
 PPO = {"n_steps": 8, "batch_size": 64, "learning_rate": 1e-3, "gamma": 0.0}
 TRAINED: dict[str, Any] = {
     "agent": {"ppo": PPO},
-    "source": {"gp": {"warp": "auto"}},
+    "source": {"gp": None},
     "schedule": {"never": None, "fixed": {"every": {"low": 200, "high": 400}, "n": 4}},
     "trainer": {"num_envs": 16, "initial_design": 12, "segment_steps": 200},
     "budget": 30,
