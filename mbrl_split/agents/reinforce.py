@@ -54,8 +54,8 @@ class REINFORCE(OnPolicy):
     def _build(self) -> None:
         super()._build()
         # Two optimisers, so that further steps of the values leave the policy where it is.
-        self.optimiser = Adam(self.networks.parameters.part("actor"))
-        self.value_optimiser = Adam(self.networks.parameters.part("critic"))
+        self.optimiser = Adam(self.networks.parameters, "actor")
+        self.value_optimiser = Adam(self.networks.parameters, "critic")
         self._ages = np.zeros(0, dtype=np.int64)  # steps already taken in the episodes open at the rollout's start
 
     def _rollout_steps(self) -> int:
