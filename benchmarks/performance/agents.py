@@ -5,8 +5,8 @@
 1. Identical settings and number of updates, 8 CartPole environments in Python: PPO (the default settings and the
    zoo's) and DQN (not double: Stable-Baselines3 has none; the zoo's settings, few updates, a large network). The ratio
    is the median over rounds; both libraries are warmed up first. On a machine that others use, ``--clock cpu`` counts
-   the processor time of the one thread. Beside them the ceiling: steps a second if nothing took time but the environments
-   and the matrix products of the updates, which no library can leave out.
+   the processor time of the one thread. Beside them the ceiling: steps a second if nothing took time but the
+   environments and the matrix products of the updates, which no library can leave out.
 2. PPO on vectorised environments, 256 and 1,024 sub-environments: one whose steps cost next to nothing, and
    ``mbrl_split/LLMSplit-v0`` answered by the shipped table; ours alone.
 """
