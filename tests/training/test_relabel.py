@@ -54,11 +54,11 @@ def test_replayed_rewards_follow_the_refit():
     drawn = replay.sample(
         4096, np.random.default_rng(0), gamma=agent.config.gamma, version=version, relabel=agent.relabel
     )
-    split, context, _ = rules.unobserve(DECISION, 12, drawn.obs, drawn.next_obs)
+    split, context, _ = rules.unobserve(DECISION, 12, drawn["obs"], drawn["next_obs"])
     composed = rules.compose_reward(
         surrogate.predict(rules.build_inputs(split, context)).mean, split, 12, DECISION.reward
     )
-    np.testing.assert_allclose(drawn.reward, composed, atol=1e-9)
+    np.testing.assert_allclose(drawn["reward"], composed, atol=1e-9)
     filled = np.s_[:, : n // 8]
     assert (replay.fields["version"][filled] == version).mean() > 0.99
     assert np.abs(before - replay.fields["reward"])[filled].mean() > 1e-3, "the refit must have changed something"
