@@ -104,7 +104,7 @@ def train_ours(cell: dict[str, Any], seed: int, curve: Curve, *, native: bool = 
 
 
 def peer_settings(agent: str, env_id: str) -> tuple[dict[str, Any], dict[str, bool], int]:
-    """Our zoo_settings in the words of Stable-Baselines3: constructor, normaliser, number of environments."""
+    """Our settings of the zoo in the words of Stable-Baselines3: constructor, normaliser, number of environments."""
     settings = ours.zoo_run(agent, env_id)
     for name in ("steps", "double"):  # its DQN is never double, and the presets that name it have it off
         settings.pop(name, None)
@@ -401,7 +401,7 @@ def figure(cells: list[dict[str, Any]], rows: list[dict[str, Any]], path: Path) 
 
 
 def current(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Runs with the present settings; a changed zoo_settings is run anew, its old rows stay as a record."""
+    """Runs with the present settings; a changed setting is run anew, its old rows stay as a record."""
     cells = {(c["agent"], c["env"]): c for c in yaml.safe_load(args.suite.read_text())["cells"]}
     rows = []
     for r in read(args.out / "runs.jsonl"):

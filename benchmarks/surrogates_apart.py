@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mbrl_split.columns import Column
 from mbrl_split.surrogates import GPSurrogate
-from mbrl_split.surrogates.quantiles import KnotPrediction, knots_of
+from mbrl_split.surrogates.prediction import QuantilePrediction, knots_of
 
 Array = NDArray[np.float64]
 
@@ -29,14 +29,15 @@ class OnePerSplit:
             self.models[split] = self.make().fit(X[own, 1:], y[own], groups=groups[own], columns=columns[1:])
         return self
 
-    def predict(self, X: Array) -> KnotPrediction:
+    def predict(self, X: Array) -> QuantilePrediction:
         parts, order = zip(*[(self.models[s].predict(X[rows, 1:]), rows) for s, rows in self._rows(X)], strict=True)
         back = np.argsort(np.concatenate(order))
         mean, epistemic, aleatoric = (
             np.concatenate([getattr(p, name) for p in parts])[back]
             for name in ("mean", "std_epistemic", "std_aleatoric")
         )
-        return KnotPrediction(mean, epistemic, aleatoric, np.concatenate([knots_of(p) for p in parts], axis=1)[:, back])
+        knots = np.concatenate([knots_of(p) for p in parts], axis=1)[:, back]
+        return QuantilePrediction(mean, epistemic, aleatoric, lambda: knots)
 
     def sample(self, X: Array, n: int, rng: np.random.Generator) -> Array:
         out = np.empty((n, len(X)))

@@ -3,10 +3,10 @@
     python benchmarks/performance/agents.py [--rounds 5] [--steps 16384] [--clock wall|cpu] [--out FOLDER]
 
 1. Identical settings and number of updates, 8 CartPole environments in Python: PPO (the default settings and the
-   zoo_settings) and DQN (not double: Stable-Baselines3 has none; the zoo_settings, few updates, a large network). The
-   ratio is the median over rounds; both libraries are warmed up first. On a shared machine ``--clock cpu`` counts the
-   processor time of the one thread. Beside them the ceiling: steps a second if nothing took time but the environments
-   and the matrix products of the updates, which no library can leave out.
+   zoo's) and DQN (not double: Stable-Baselines3 has none; the zoo's settings, few updates, a large network). The ratio
+   is the median over rounds; both libraries are warmed up first. On a machine that others use, ``--clock cpu`` counts
+   the processor time of the one thread. Beside them the ceiling: steps a second if nothing took time but the
+   environments and the matrix products of the updates, which no library can leave out.
 2. PPO on vectorised environments, 256 and 1,024 sub-environments: one whose steps cost next to nothing, and
    ``mbrl_split/LLMSplit-v0`` answered by the shipped table; ours alone.
 """
@@ -39,7 +39,7 @@ from mbrl_split.bench.printed import quotient
 # Names that differ between the two are given in ours and translated in `peer`.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "PPO, default settings": ("PPO", {"n_steps": 256, "batch_size": 64, "n_epochs": 10}),
-    "PPO, CartPole zoo_settings": (
+    "PPO, CartPole, the zoo's settings": (
         "PPO",
         {"n_steps": 32, "batch_size": 256, "n_epochs": 20, "gamma": 0.98, "gae_lambda": 0.8, "learning_rate": 1e-3},
     ),
@@ -54,7 +54,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "net_arch": (64, 64),
         },
     ),
-    "DQN, CartPole zoo_settings": (
+    "DQN, CartPole, the zoo's settings": (
         "DQN",
         {
             "learning_starts": 1000,

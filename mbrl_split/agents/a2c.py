@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from mbrl_split.agents.config import Count, OnPolicyConfig, Scheduled, Share
 from mbrl_split.agents.on_policy import OnPolicy, standardised
@@ -61,9 +61,10 @@ class A2C(OnPolicy):
         self.optimiser = (rms_prop if c.use_rms_prop else Adam)(parameters, eps=c.rms_prop_eps)
 
     @classmethod
-    def _settings(cls, saved: dict[str, Any]) -> dict[str, Any]:
+    def _of(cls, tree: dict[str, Any], **given: Any) -> Self:
         # A file from before there were two kinds: its averages are TensorFlow's.
-        return {"rms_prop": "tensorflow" if saved["use_rms_prop"] else "torch", **saved}
+        tree["config"].setdefault("rms_prop", "tensorflow" if tree["config"]["use_rms_prop"] else "torch")
+        return super()._of(tree, **given)
 
     def _improve(self, batch: dict[str, Array], learning_rate: float) -> dict[str, float]:
         """One step on the whole rollout."""

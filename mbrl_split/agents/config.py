@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
-
-import numpy as np
 
 from mbrl_split.agents import schedules
 from mbrl_split.agents.networks import Activation
@@ -15,7 +14,7 @@ from mbrl_split.registry import unknown
 
 
 class Rule(NamedTuple):
-    """What a value must be, in words and as a test."""
+    """What a number must be, in words and as a test."""
 
     words: str
     holds: Callable[[Any], bool]
@@ -30,7 +29,7 @@ def layers(value: Sequence[int]) -> tuple[int, ...]:
 
 
 # The types of hyper-parameters: each carries what is asked of a value (a Rule), or what reads it (a function).
-Count = Annotated[int, Rule("a positive whole number", lambda v: isinstance(v, int | np.integer) and v > 0)]
+Count = Annotated[int, Rule("a positive whole number", lambda v: isinstance(v, Integral) and v > 0)]
 Share = Annotated[float, Rule("between 0 and 1", lambda v: 0 <= v <= 1)]
 Positive = Annotated[float, Rule("positive", lambda v: v > 0)]
 NonNegative = Annotated[float, Rule("non-negative", lambda v: v >= 0)]
@@ -43,13 +42,8 @@ class AgentConfig:
     """Hyper-parameters of a class of agents; each field's type says what it must be."""
 
     @classmethod
-    def owner(cls) -> str:
-        """The class of agents that it belongs to."""
-        return cls.__name__.removesuffix("Config")
-
-    @classmethod
     def make(cls, owner: str, values: dict[str, Any]) -> Self:
-        """An instance, with one clear line for a name it does not have.
+        """An instance, or one clear line that begins with the name of the agent's class.
 
         Raises:
             InvalidInputError: Unknown name, or a value that the configuration refuses.
@@ -58,22 +52,26 @@ class AgentConfig:
         for name in values:
             if name not in known:
                 raise InvalidInputError(unknown(f"hyper-parameter of {owner}", name, known))
-        return cls(**values)
+        try:
+            return cls(**values)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{owner}: {error}") from None
 
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(type(self), include_extras=True).items():
             if get_origin(kind) is Literal:
                 self._require(getattr(self, name) in get_args(kind), name, f"one of {get_args(kind)}")
             for asked in getattr(kind, "__metadata__", ()):
+                value = getattr(self, name)
                 if isinstance(asked, Rule):
-                    self._require(asked.holds(getattr(self, name)), name, asked.words)
+                    self._require(isinstance(value, Real) and asked.holds(value), name, asked.words)
                 else:
-                    object.__setattr__(self, name, asked(getattr(self, name)))
+                    object.__setattr__(self, name, asked(value))
 
     def _require(self, holds: bool, name: str, words: str) -> None:
         """Raise one clear line unless ``holds``."""
         if not holds:
-            raise InvalidInputError(f"{self.owner()}: {name} must be {words}, not {getattr(self, name)!r}")
+            raise InvalidInputError(f"{name} must be {words}, not {getattr(self, name)!r}")
 
     def data(self) -> dict[str, Any]:
         """The fields as plain data; schedules become dictionaries."""

@@ -42,6 +42,13 @@ class Learner(Agent):
     ``copy.deepcopy`` and ``pickle`` take the environment along, and the copy goes on as the agent does, bit for bit. An
     environment that cannot be copied, such as one in other processes, stands in their way: use ``save`` and ``load``.
 
+    Args:
+        observation_space: Box (flattened) or Discrete (one-hot).
+        action_space: Discrete.
+        seed: Fixes everything: weights, actions, minibatches and the environment's seed.
+        device: Where gradients are computed; see :class:`~mbrl_split.agents.actor_critic.ActorCritic`.
+        **config: Hyper-parameters: the fields of the class's ``Config``.
+
     Attributes:
         config: The hyper-parameters.
         history: Everything recorded so far.
@@ -237,8 +244,7 @@ class Learner(Agent):
         observation_space, action_space = (
             spaces.from_data(tree[f"{what}_space"]) for what in ("observation", "action")
         )
-        settings = cls._settings(tree["config"])
-        agent = cls(observation_space, action_space, seed=tree["seed"], **given, **settings)
+        agent = cls(observation_space, action_space, seed=tree["seed"], **given, **tree["config"])
         agent.num_steps, agent._target = tree["num_steps"], tree["target"]
         agent.source_version = tree["source_version"]
         for name, state in tree["rng"].items():
@@ -253,18 +259,14 @@ class Learner(Agent):
         return agent
 
     @classmethod
-    def _settings(cls, saved: dict[str, Any]) -> dict[str, Any]:
-        """The hyper-parameters of a saved agent; a chance to name what older files leave out."""
-        return saved
-
-    @classmethod
     def zoo_settings(cls, env_id: str) -> dict[str, Any]:
         """Hyper-parameters known to work on a classic environment.
 
         Raises:
             InvalidInputError: There are none.
         """
-        return zoo_settings(cls.Config.owner(), env_id)
+        # A subclass has the settings of the class whose hyper-parameters it has.
+        return zoo_settings(cls.Config.__name__.removesuffix("Config"), env_id)
 
     # Shared steps ------------------------------------------------------------------------------------------------
 

@@ -47,9 +47,10 @@ class Parameters:
     def _named(self, flat: Array) -> dict[str, Array]:
         return {name: flat[a:b].reshape(shape) for name, (a, b, shape) in self.offsets.items()}
 
-    def part(self, prefix: str) -> Parameters:
-        """The consecutive parameters whose names begin with ``prefix``, as views of the same memory."""
-        return _Part(self, prefix)
+    def span(self, prefix: str) -> slice:
+        """Where the consecutive parameters whose names begin with ``prefix`` lie in the vector."""
+        places = [place for name, place in self.offsets.items() if name.startswith(prefix)]
+        return slice(places[0][0], places[-1][1])
 
     def restore(self, views: dict[str, Array]) -> None:
         """Take over the values of named views."""
@@ -89,22 +90,6 @@ class Parameters:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.offsets = state["offsets"]
         self._lay(state["value"], state["grad"])
-
-
-class _Part(Parameters):
-    """Some of the parameters of a whole."""
-
-    def __init__(self, whole: Parameters, prefix: str) -> None:
-        names = [name for name in whole.offsets if name.startswith(prefix)]
-        start, end = whole.offsets[names[0]][0], whole.offsets[names[-1]][1]
-        self.offsets = {
-            name: (a - start, b - start, shape) for name, (a, b, shape) in whole.offsets.items() if name in names
-        }
-        self._lay(whole.value[start:end], whole.grad[start:end])
-        self._of = whole, prefix
-
-    def __reduce__(self) -> tuple[type[_Part], tuple[Parameters, str]]:
-        return _Part, self._of
 
 
 class MLP:

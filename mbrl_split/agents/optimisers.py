@@ -14,10 +14,15 @@ from mbrl_split.interaction.spaces import Array
 
 
 class Optimiser(Stateful, ABC):
-    """Clips the gradient's norm and moves the parameters."""
+    """Clips the gradient's norm and moves the parameters.
 
-    def __init__(self, parameters: Parameters) -> None:
-        self.parameters = parameters
+    Args:
+        parameters: Where values and gradients are.
+        part: Moves only those whose names begin with this.
+    """
+
+    def __init__(self, parameters: Parameters, part: str = "") -> None:
+        self.parameters, self.part, self.span = parameters, part, parameters.span(part)
 
     def step(self, learning_rate: float, *, max_grad_norm: float | None, env_step: int) -> float:
         """One step along ``parameters.grad``; returns the norm of the gradient before clipping.
@@ -25,19 +30,21 @@ class Optimiser(Stateful, ABC):
         Raises:
             NonFiniteError: The gradient is not finite; the parameters are untouched.
         """
-        grad = self.parameters.grad
+        value, grad = self.parameters.value[self.span], self.parameters.grad[self.span]
         norm = math.sqrt(np.dot(grad, grad))
         if not math.isfinite(norm):
-            for name, part in self.parameters.grads.items():
-                check_finite(f"the gradient of {name}", part, env_step)
+            for name, tensor in self.parameters.grads.items():
+                if name.startswith(self.part):
+                    check_finite(f"the gradient of {name}", tensor, env_step)
             raise NonFiniteError(f"the gradient's norm overflows at environment step {env_step}")
         if max_grad_norm is not None and norm > max_grad_norm:
             grad *= max_grad_norm / (norm + 1e-6)
-        self._move(learning_rate)
+        value -= self._descent(grad, learning_rate)
         return norm
 
     @abstractmethod
-    def _move(self, learning_rate: float) -> None: ...
+    def _descent(self, g: Array, learning_rate: float) -> Array:
+        """What to take from the parameters, given their gradient."""
 
 
 class Adam(Optimiser):
@@ -49,15 +56,17 @@ class Adam(Optimiser):
 
     kept = ("m", "v", "t")
 
-    def __init__(self, parameters: Parameters, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-5) -> None:
-        super().__init__(parameters)
+    def __init__(
+        self, parameters: Parameters, part: str = "", *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-5
+    ) -> None:
+        super().__init__(parameters, part)
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
-        self.m, self.v = np.zeros_like(parameters.value), np.zeros_like(parameters.value)
+        self.m, self.v = (np.zeros_like(parameters.value[self.span]) for _ in range(2))
         self.t = 0
         self._a, self._b = np.empty_like(self.m), np.empty_like(self.m)
 
-    def _move(self, learning_rate: float) -> None:
-        g, m, v, a, b = self.parameters.grad, self.m, self.v, self._a, self._b
+    def _descent(self, g: Array, learning_rate: float) -> Array:
+        m, v, a, b = self.m, self.v, self._a, self._b
         self.t += 1
         m *= self.beta1
         m += g
@@ -69,7 +78,7 @@ class Adam(Optimiser):
         a += self.eps / second
         np.divide(m, a, out=b)
         b *= learning_rate * first / second
-        self.parameters.value -= b
+        return b
 
 
 class RMSprop(Optimiser):
@@ -78,16 +87,15 @@ class RMSprop(Optimiser):
     kept = ("v",)
     at_first = 0.0
 
-    def __init__(self, parameters: Parameters, *, alpha: float = 0.99, eps: float = 1e-5) -> None:
-        super().__init__(parameters)
+    def __init__(self, parameters: Parameters, part: str = "", *, alpha: float = 0.99, eps: float = 1e-5) -> None:
+        super().__init__(parameters, part)
         self.alpha, self.eps = alpha, eps
-        self.v = np.full_like(parameters.value, self.at_first)
+        self.v = np.full_like(parameters.value[self.span], self.at_first)
 
-    def _move(self, learning_rate: float) -> None:
-        g, v = self.parameters.grad, self.v
-        v *= self.alpha
-        v += (1 - self.alpha) * (g * g)
-        self.parameters.value -= learning_rate * (g / self._deviation())
+    def _descent(self, g: Array, learning_rate: float) -> Array:
+        self.v *= self.alpha
+        self.v += (1 - self.alpha) * (g * g)
+        return np.asarray(learning_rate * (g / self._deviation()))
 
     def _deviation(self) -> Array:
         return np.asarray(np.sqrt(self.v) + self.eps)

@@ -43,14 +43,8 @@ class PPO(OnPolicy):
     """PPO with a clipped ratio, for Box or Discrete observations and Discrete actions.
 
     Separate actor and critic, orthogonal initial weights, Adam (eps 1e-5). An update learns from ``n_steps`` × number
-    of sub-environments transitions (fewer where a vector environment inserts reset steps).
-
-    Args:
-        observation_space: Box (flattened) or Discrete (one-hot).
-        action_space: Discrete.
-        seed: Fixes everything: weights, actions, minibatches and the environment's seed.
-        device: Where gradients are computed; see :class:`~mbrl_split.agents.actor_critic.ActorCritic`.
-        **config: See :class:`PPOConfig`.
+    of sub-environments transitions (fewer where a vector environment inserts reset steps). The settings are those of
+    :class:`PPOConfig`.
 
     Example:
         >>> import gymnasium as gym

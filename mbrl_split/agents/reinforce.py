@@ -57,8 +57,8 @@ class REINFORCE(OnPolicy):
     def _build(self) -> None:
         super()._build()
         # Two optimisers, so that further steps of the values leave the policy where it is.
-        self.optimiser = Adam(self.networks.parameters.part("actor"))
-        self.value_optimiser = Adam(self.networks.parameters.part("critic"))
+        self.optimiser = Adam(self.networks.parameters, "actor")
+        self.value_optimiser = Adam(self.networks.parameters, "critic")
         self._ages = np.zeros(0, dtype=np.int64)  # steps already taken in the episodes open at the rollout's start
 
     def next_update(self, after: int = 0, *, num_envs: int = 1, episode_steps: int = 1) -> int:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from os import PathLike
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,13 +15,11 @@ from scipy.optimize import isotonic_regression
 from mbrl_split.channels.fading_integral import NakagamiFading, NoFading, ratio_weights
 from mbrl_split.columns import Column, check_rows
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.surrogates.base import MeasuredRows, Surrogate
+from mbrl_split.surrogates.base import MeasuredRows, RowInfo, Surrogate
 from mbrl_split.surrogates.gp import GPSurrogate
-from mbrl_split.surrogates.loading import load_wrapper, save_wrapper
 from mbrl_split.surrogates.mlp import MLPSurrogate
-from mbrl_split.surrogates.prediction import Array
-from mbrl_split.surrogates.quantiles import MASS, SCORES, QuantilePrediction
-from mbrl_split.surrogates.storage import columns_from_data, columns_to_data
+from mbrl_split.surrogates.prediction import MASS, SCORES, Array, QuantilePrediction, knots_of
+from mbrl_split.surrogates.storage import StoredSurrogate
 
 _DRAWS = 256  # posterior draws behind the epistemic part: its own relative error is 1/√(2·256), about 4 %
 
@@ -43,7 +39,8 @@ def window_rows(X: ArrayLike, windows: NDArray[np.void]) -> tuple[Array, Array, 
     return rows, np.asarray(windows["nll"] - windows["clean_nll"], dtype=np.float64), query
 
 
-class FadingSurrogate(Surrogate):
+@dataclass(eq=False)
+class FadingSurrogate(StoredSurrogate):
     """Damage under fading, from a curve in the instantaneous noise-to-gain ratio.
 
     A receiver that knows the gain h divides by it, so the damage of a window depends on the split and on noise/h
@@ -84,34 +81,29 @@ class FadingSurrogate(Surrogate):
         (1,)
     """
 
-    def __init__(self, surrogate: Surrogate, *, windows: int = 8, knots: int = 48, monotone: bool = True) -> None:
-        if windows < 1 or knots < 2:
+    surrogate: Surrogate
+    _: KW_ONLY
+    windows: int = 8
+    knots: int = 48
+    monotone: bool = True
+
+    def __post_init__(self) -> None:
+        if self.windows < 1 or self.knots < 2:
             raise InvalidInputError("windows is at least 1 and knots at least 2")
-        self.surrogate = surrogate
-        self.windows, self.knots, self.monotone = windows, knots, monotone
         self._curve: _Curve | None = None
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        std_error: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-        columns: Sequence[Column] | None = None,
+        self, X: ArrayLike, y: ArrayLike, *, columns: Sequence[Column] | None = None, **info: Unpack[RowInfo]
     ) -> Self:
         if columns is None:
             raise InvalidInputError("a fading surrogate needs columns= to know which are split, noise and m")
         self._set_columns(tuple(columns))
-        rows = self._ratios(X)
-        self.surrogate.fit(rows, y, std_error=std_error, groups=groups, columns=self._inner)
+        self.surrogate.fit(self._ratios(X), y, columns=self._inner, **info)
         return self._refresh()
 
-    def update(
-        self, X: ArrayLike, y: ArrayLike, *, std_error: ArrayLike | None = None, groups: ArrayLike | None = None
-    ) -> Self:
-        self._fitted()
-        self.surrogate.update(self._ratios(X), y, std_error=std_error, groups=groups)
+    def update(self, X: ArrayLike, y: ArrayLike, **info: Unpack[RowInfo]) -> Self:
+        self._learned(self._curve)
+        self.surrogate.update(self._ratios(X), y, **info)
         return self._refresh()
 
     def fit_rows(self, rows: MeasuredRows, *, columns: Sequence[Column] | None = None) -> Self:
@@ -123,7 +115,7 @@ class FadingSurrogate(Surrogate):
         X, y, groups = window_rows(rows.X, rows.records)
         return self.update(X, y, groups=groups)
 
-    def predict(self, X: ArrayLike) -> FadingPrediction:
+    def predict(self, X: ArrayLike) -> QuantilePrediction:
         curve, split, weights = self._weights(X)
         moments = np.einsum("nk,mnk->mn", weights, curve.moments[:, split])
         mean, aleatoric, skewness = _central(moments, self.windows)
@@ -134,7 +126,7 @@ class FadingSurrogate(Surrogate):
         std = np.hypot(epistemic, aleatoric)
         # The posterior is taken as symmetric, so it thins the skewness of the noise.
         thinned = skewness * np.divide(aleatoric, std, out=np.zeros_like(std), where=std > 0) ** 3
-        return FadingPrediction(mean, epistemic, aleatoric, thinned)
+        return QuantilePrediction(mean, epistemic, aleatoric, lambda: mean + std * _pearson(thinned))
 
     def sample(self, X: ArrayLike, n: int, rng: np.random.Generator) -> Array:
         curve, split, weights = self._weights(X)
@@ -144,26 +136,13 @@ class FadingSurrogate(Surrogate):
         found: Array = np.einsum("nk,snk->sn", weights, centred[:, split])
         return found
 
-    def clone(self, *, seed: int | None = None) -> Self:
-        return type(self)(
-            self.surrogate.clone(seed=seed), windows=self.windows, knots=self.knots, monotone=self.monotone
-        )
+    def _state(self) -> dict[str, Any]:
+        self._learned(self._curve)
+        return {}
 
-    def config(self) -> dict[str, Any]:
-        own = {"windows": self.windows, "knots": self.knots, "monotone": self.monotone}
-        return {"surrogate": self.surrogate.config(), **own}
-
-    def save(self, path: str | PathLike[str]) -> None:
-        self._fitted()
-        own = {"windows": self.windows, "knots": self.knots, "monotone": self.monotone}
-        save_wrapper(path, self, self.surrogate, {**own, "columns": columns_to_data(self.columns)})
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], *, device: str = "cpu") -> Self:
-        state, surrogate, _ = load_wrapper(path, cls.__name__, device)
-        self = cls(surrogate, windows=state["windows"], knots=state["knots"], monotone=state["monotone"])
-        self._set_columns(columns_from_data(state["columns"]) or ())
-        return self._refresh()
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._set_columns(self.columns or ())
+        self._refresh()
 
     def _set_columns(self, columns: tuple[Column, ...]) -> None:
         names = tuple(c.name for c in columns)
@@ -203,7 +182,7 @@ class FadingSurrogate(Surrogate):
         self._points = np.stack([a.ravel() for a in np.meshgrid(splits, ratios, indexing="ij")], axis=1)
         self._grid = (len(splits), self.knots)
         p = self.surrogate.predict(self._points)
-        quantiles = np.array([p.quantile(float(q)) for q in special.ndtr(SCORES)])
+        quantiles = knots_of(p)
         spread = quantiles - MASS @ quantiles
         width = np.sqrt(MASS @ spread**2)
         # Where there is no noise to speak of (at a knot far below the rows, say) there is no skewness either.
@@ -234,37 +213,13 @@ class FadingSurrogate(Surrogate):
 
     def _weights(self, X: ArrayLike) -> tuple[_Curve, NDArray[np.intp], Array]:
         """The curve, which split each row asks for, and the weights (n, knots + 2) that integrate it."""
-        curve = self._fitted()
+        curve = self._learned(self._curve)
         x = check_rows(X, self.columns or ())
         split = (x[:, 0] - self._inner[0].low).astype(np.intp)
         # Whoever compares splits asks about each in the same context: the integrals are the same.
         contexts, which = np.unique(x[:, 1:], axis=0, return_inverse=True)
         law = NakagamiFading(np.maximum(contexts[:, 1:], 0.5)) if x.shape[1] == 3 else NoFading()
         return curve, split, ratio_weights(law, contexts[:, 0], curve.ratios)[which.ravel()]
-
-    def _fitted(self) -> _Curve:
-        if self._curve is None:
-            raise InvalidInputError("this FadingSurrogate has learned nothing yet: call fit(X, y, columns=...) first")
-        return self._curve
-
-
-@dataclass(frozen=True)
-class FadingPrediction(QuantilePrediction):
-    """Mean, deviations and skewness of the mean of some windows; its quantiles are those of a Pearson III law.
-
-    Attributes:
-        skewness: Of one fresh measurement, (n,).
-    """
-
-    skewness: Array
-
-    def knots(self) -> Array:
-        return self._knots
-
-    @cached_property
-    def _knots(self) -> Array:
-        # Only when asked: they cost far more than the moments, which are all that a choice needs.
-        return self.mean + self.std * _pearson(self.skewness)
 
 
 def _monotone(curve: Array) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,13 @@ from mbrl_split.surrogates.prediction import Array, Prediction
 from mbrl_split.surrogates.scoring import score
 
 __all__ = ["Array", "Prediction", "Surrogate"]
+
+
+class RowInfo(TypedDict, total=False):
+    """What :meth:`Surrogate.fit` and :meth:`Surrogate.update` may be told of each row beside its target."""
+
+    std_error: ArrayLike | None
+    groups: ArrayLike | None
 
 
 class MeasuredRows(Protocol):
@@ -103,7 +110,7 @@ class Surrogate(ABC):
 
     @abstractmethod
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted surrogate to a folder (weights as safetensors or UBJ, the rest JSON; nothing executable)."""
+        """Write the fitted surrogate to a folder (numbers as safetensors, the rest JSON; nothing executable)."""
 
     @classmethod
     @abstractmethod

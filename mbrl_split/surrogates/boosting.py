@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.registry import unknown
-from mbrl_split.surrogates import storage
-from mbrl_split.surrogates.bagging import BaggedSurrogate, out_of_bag
+from mbrl_split.surrogates.ensemble import BaggedSurrogate, out_of_bag
 from mbrl_split.surrogates.polynomial import Polynomial
 from mbrl_split.surrogates.prediction import Array
+from mbrl_split.surrogates.storage import take
 
 MOST_COLUMNS = 6
 """A cubic in more has over a hundred terms."""
 
 
+@dataclass(eq=False)
 class XGBoostSurrogate(BaggedSurrogate):
     """Ten boosters on bootstraps of the groups, with a noise model fitted to their out-of-bag residuals.
 
@@ -47,107 +49,89 @@ class XGBoostSurrogate(BaggedSurrogate):
         True
     """
 
-    def __init__(
-        self,
-        members: int = 10,
-        *,
-        rounds: int = 100,
-        depth: int = 4,
-        learning_rate: float = 0.1,
-        min_child_weight: float = 2.0,
-        increasing: Sequence[str] = (),
-        decreasing: Sequence[str] = (),
-        trend: Literal["auto", "cubic", "none"] = "auto",
-        warp: Literal["unless-std-error", "auto", "none"] = "unless-std-error",
-        seed: int = 0,
-    ) -> None:
-        if members < 2 or min(rounds, depth) < 1:
-            raise InvalidInputError("a bag has at least 2 members; rounds and depth are at least 1")
-        if trend not in ("auto", "cubic", "none"):
-            raise InvalidInputError(f"trend is 'auto', 'cubic' or 'none', not {trend!r}")
-        if trend == "cubic" and (increasing or decreasing):
+    members: int = 10
+    _: KW_ONLY
+    rounds: int = 100
+    depth: int = 4
+    learning_rate: float = 0.1
+    min_child_weight: float = 2.0
+    increasing: Sequence[str] = ()
+    decreasing: Sequence[str] = ()
+    trend: Literal["auto", "cubic", "none"] = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.increasing, self.decreasing = list(self.increasing), list(self.decreasing)
+        if min(self.rounds, self.depth) < 1:
+            raise InvalidInputError("rounds and depth are at least 1")
+        if self.trend not in ("auto", "cubic", "none"):
+            raise InvalidInputError(f"trend is 'auto', 'cubic' or 'none', not {self.trend!r}")
+        if self.trend == "cubic" and (self.increasing or self.decreasing):
             raise InvalidInputError("a cubic trend cannot be held to monotone columns: trend is 'auto' or 'none' there")
-        settings = {
-            "members": members,
-            "rounds": rounds,
-            "depth": depth,
-            "learning_rate": learning_rate,
-            "min_child_weight": min_child_weight,
-            "increasing": list(increasing),
-            "decreasing": list(decreasing),
-            "trend": trend,
-        }
-        super().__init__(warp=warp, seed=seed, settings=settings)
         self._boosters: list[Any]
         self._trends: list[Polynomial]  # none: the boosters start from a constant
 
-    def _train_members(self, c: Array, z: Array, counts: Array, weights: Array) -> None:
-        s, weights = self._settings, counts * weights
-        possible = c.shape[1] <= MOST_COLUMNS and not s["increasing"] and not s["decreasing"]
-        if s["trend"] == "cubic" and not possible:
+    def _train(self, c: Array, z: Array, counts: Array, weights: Array, *, warm: bool) -> None:
+        weights = counts * weights
+        possible = c.shape[1] <= MOST_COLUMNS and not self.increasing and not self.decreasing
+        if self.trend == "cubic" and not possible:
             raise InvalidInputError(f"a cubic trend takes at most {MOST_COLUMNS} columns, not {c.shape[1]}")
-        trends: list[list[Polynomial]] = [] if s["trend"] == "cubic" else [[]]
-        if s["trend"] != "none" and possible:
+        trends: list[list[Polynomial]] = [] if self.trend == "cubic" else [[]]
+        if self.trend != "none" and possible:
             trends.append([Polynomial.fit(c, z, w) for w in weights])
         fits = [(self._boosted(c, z, weights, t), t) for t in trends]
-        self._boosters, self._trends = min(fits, key=lambda fit: self._unseen_error(c, z, counts, *fit))
+        self._boosters, self._trends = min(fits, key=lambda fit: _unseen_error(c, z, counts, *fit))
 
     def _boosted(self, c: Array, z: Array, weights: Array, trends: Sequence[Polynomial]) -> list[Any]:
-        xgboost, s, boosters = _xgboost(), self._settings, []
+        xgboost, boosters = _xgboost(), []
+        shared = {
+            "max_depth": self.depth,
+            "eta": self.learning_rate,
+            "min_child_weight": self.min_child_weight,
+            "monotone_constraints": self._constraints(c.shape[1]),
+            "nthread": 1,
+            "verbosity": 0,
+        }
         for k, w in enumerate(weights):
             seen = w > 0
-            parameters = {
-                "max_depth": s["depth"],
-                "eta": s["learning_rate"],
-                "min_child_weight": s["min_child_weight"],
-                "monotone_constraints": self._constraints(c.shape[1]),
-                "seed": (self.seed + k) % 2**31,
-                "nthread": 1,
-                "verbosity": 0,
-                "base_score": 0.0 if trends else float(np.average(z[seen], weights=w[seen])),
-            }
             label = z[seen] - trends[k](c[seen]) if trends else z[seen]
+            start = 0.0 if trends else float(np.average(z[seen], weights=w[seen]))
             data = xgboost.DMatrix(c[seen], label=label, weight=w[seen], nthread=1)
-            boosters.append(xgboost.train(parameters, data, num_boost_round=s["rounds"]))
+            parameters = shared | {"seed": (self.seed + k) % 2**31, "base_score": start}
+            boosters.append(xgboost.train(parameters, data, num_boost_round=self.rounds))
         return boosters
 
-    @staticmethod
-    def _unseen_error(c: Array, z: Array, counts: Array, boosters: list[Any], trends: list[Polynomial]) -> float:
-        """Mean square error of predictions out of the bag."""
-        honest = out_of_bag(_predicted(c, boosters, trends), np.ones(len(c)), counts)
-        return float(np.mean((z[honest.rows] - honest.latent.mean) ** 2)) if len(honest.rows) else np.inf
-
     def _constraints(self, width: int) -> str:
-        signs = dict.fromkeys(self._settings["increasing"], 1) | dict.fromkeys(self._settings["decreasing"], -1)
-        if not signs:
-            return "(" + ",".join(["0"] * width) + ")"
-        if self.columns is None:
+        signs = dict.fromkeys(self.increasing, 1) | dict.fromkeys(self.decreasing, -1)
+        if signs and self.columns is None:
             raise InvalidInputError("monotone columns are given by name: fit(..., columns=...)")
-        names = [c.name for c in self.columns]
+        names = [c.name for c in self.columns or ()] or [""] * width
         for name in signs:
             if name not in names:
                 raise InvalidInputError(unknown("column", name, names))
         return "(" + ",".join(str(signs.get(name, 0)) for name in names) + ")"
 
-    def _member_means(self, c: Array) -> Array:
-        return _predicted(c, self._boosters, self._trends)
+    def _answers(self, c: Array) -> tuple[Array, float]:
+        return _predicted(c, self._boosters, self._trends), 1.0
 
-    def _files(self) -> dict[str, bytes]:
-        files = {f"booster{k}.ubj": bytes(b.save_raw("ubj")) for k, b in enumerate(self._boosters)}
-        trends = {f"{k}.{name}": value for k, trend in enumerate(self._trends) for name, value in vars(trend).items()}
-        return files | ({"trends.safetensors": storage.pack(trends)} if trends else {})
+    def _state(self) -> dict[str, Any]:
+        state = super()._state() | {f"trend{k}": trend for k, trend in enumerate(self._trends)}
+        raw = {f"booster{k}": np.frombuffer(b.save_raw("ubj"), np.uint8) for k, b in enumerate(self._boosters)}
+        return state | raw
 
-    def _restore(self, files: dict[str, bytes]) -> None:
-        self._boosters = []
-        for k in range(self._settings["members"]):
-            booster = _xgboost().Booster({"nthread": 1})
-            booster.load_model(bytearray(files[f"booster{k}.ubj"]))
-            self._boosters.append(booster)
-        kept = storage.unpack(files["trends.safetensors"]) if "trends.safetensors" in files else {}
-        self._trends = [
-            Polynomial(**{name: kept[f"{k}.{name}"] for name in ("weights", "low", "high")})
-            for k in range(self._settings["members"] if kept else 0)
-        ]
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        members = range(self.members)
+        self._boosters = [_xgboost().Booster({"nthread": 1}) for _ in members]
+        for k, booster in enumerate(self._boosters):
+            booster.load_model(bytearray(state[f"booster{k}"]))
+        self._trends = [take(state, f"trend{k}", Polynomial) for k in members if f"trend{k}.weights" in state]
+
+
+def _unseen_error(c: Array, z: Array, counts: Array, boosters: list[Any], trends: list[Polynomial]) -> float:
+    """Mean square error of predictions out of the bag."""
+    rows, honest = out_of_bag(_predicted(c, boosters, trends), 1.0, counts)
+    return float(np.mean((z[rows] - honest.mean) ** 2)) if len(rows) else np.inf
 
 
 def _predicted(c: Array, boosters: Sequence[Any], trends: Sequence[Polynomial]) -> Array:

@@ -1,28 +1,92 @@
-"""An ensemble of networks that each predict a mean and a noise variance."""
+"""Bags of models: honest predictions out of the bag, joint draws from the spread; and the ensemble of networks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.surrogates import storage
-from mbrl_split.surrogates.bagging import out_of_bag, spread_draws
 from mbrl_split.surrogates.network import StackedNetwork, log_variance, train
 from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.rows import bootstrap_counts
-from mbrl_split.surrogates.warped import Latent, OutOfFold, WarpedSurrogate
+from mbrl_split.surrogates.warped import Latent, OutOfFold, WarpedSurrogate, row_weights
 
 # The fewest times that a fit goes through the rows, unless it stops early.
 _EPOCHS = 20
 
 
-class EnsembleSurrogate(WarpedSurrogate):
+def out_of_bag(means: Array, noise: Array | float, counts: Array) -> OutOfFold:
+    """Predictions for training rows by the members that never saw them, where there are enough of them.
+
+    Args:
+        means: Predictions of the members, (members, n).
+        noise: Noise variance that they predict, (n,) or one for all.
+        counts: How often a row was in a member's bootstrap, (members, n).
+    """
+    unseen = counts == 0
+    few = len(means) < 4  # too few members for two of them to have missed the same row often
+    rows = np.flatnonzero(unseen.sum(axis=0) >= (1 if few else 2))
+    unseen, means = unseen[:, rows], means[:, rows]
+    size = unseen.sum(axis=0)
+    honest = np.sum(means * unseen, axis=0) / size
+    # The spread, too, of those that never saw the row: members that did have learned its noise, and disagree with the
+    # others by more than members ever do at a fresh row. A noise model told that spread would leave noise too little.
+    outside = np.sum(unseen * (means - honest) ** 2, axis=0) / np.maximum(size - 1, 1)
+    noise = np.broadcast_to(noise, len(counts[0]))[rows]
+    return rows, Latent(honest, means.var(axis=0, ddof=1) if few else outside, noise)
+
+
+@dataclass(eq=False, kw_only=True)
+class BaggedSurrogate(WarpedSurrogate):
+    """Base of the surrogates that bag models, each of which learns a bootstrap of the groups.
+
+    The spread of the members is the epistemic part, and the out-of-bag residuals teach the noise model. A draw is one
+    random combination of the members, so that equal generators give the same function at any rows. Unless a subclass
+    knows better, ``update`` trains the bag anew on all rows with all settings and scalers kept: going on with new rows
+    only would forget the old ones.
+    """
+
+    members: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.members < 2:
+            raise InvalidInputError("a bag has at least 2 members")
+
+    @abstractmethod
+    def _train(self, c: Array, z: Array, counts: Array, weights: Array, *, warm: bool) -> None:
+        """Train the members on coordinates (n, d), latent targets (n,), each row occurring ``counts`` (members, n)
+        times and weighing ``weights`` (n,)."""
+
+    @abstractmethod
+    def _answers(self, c: Array) -> tuple[Array, Array | float]:
+        """Means of the members, (members, n), and the noise variance that they predict, (n,), or one."""
+
+    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> OutOfFold:
+        counts = bootstrap_counts(groups, self.members, self.seed)
+        self._train(c, z, counts, row_weights(known), warm=warm)
+        return out_of_bag(*self._answers(c), counts)
+
+    def _latent(self, c: Array) -> Latent:
+        means, noise = self._answers(c)
+        return Latent(means.mean(axis=0), means.var(axis=0, ddof=1), noise)
+
+    def _draw(self, c: Array, n: int, rng: np.random.Generator) -> Array:
+        means, _ = self._answers(c)
+        centre = means.mean(axis=0)
+        w = rng.standard_normal((n, len(means))) / np.sqrt(len(means) - 1)
+        return np.asarray(centre + w @ (means - centre))
+
+
+@dataclass(eq=False)
+class EnsembleSurrogate(BaggedSurrogate):
     """Heteroscedastic networks, trained and asked as one batched product.
 
     Each member has its own initial weights, its own bootstrap of the groups, and keeps the weights that did best on
@@ -52,44 +116,26 @@ class EnsembleSurrogate(WarpedSurrogate):
         True
     """
 
-    def __init__(
-        self,
-        members: int = 5,
-        *,
-        hidden: Sequence[int] = (128, 128),
-        steps: int = 800,
-        batch_size: int = 64,
-        learning_rate: float = 3e-3,
-        weight_decay: float = 1e-3,
-        warp: Literal["unless-std-error", "auto", "none"] = "unless-std-error",
-        seed: int = 0,
-        device: str = "cpu",
-    ) -> None:
-        if members < 2 or not hidden or min(hidden) < 1 or min(steps, batch_size) < 1:
-            raise InvalidInputError(
-                "an ensemble has at least 2 members; hidden widths, steps and batch_size are at least 1"
-            )
-        settings = {
-            "members": members,
-            "hidden": [int(h) for h in hidden],
-            "steps": steps,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "weight_decay": weight_decay,
-            "device": device,
-        }
-        super().__init__(warp=warp, seed=seed, settings=settings)
+    members: int = 5
+    _: KW_ONLY
+    hidden: Sequence[int] = (128, 128)
+    steps: int = 800
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-3
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.hidden = [int(h) for h in self.hidden]
+        if min(self.hidden, default=0) < 1 or min(self.steps, self.batch_size) < 1:
+            raise InvalidInputError("hidden widths, steps and batch_size are at least 1")
         self._network: StackedNetwork
 
-    def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> OutOfFold:
-        s = self._settings
+    def _train(self, c: Array, z: Array, counts: Array, weights: Array, *, warm: bool) -> None:
         if not warm:
             self._network = self._new_network(c.shape[1])
-        weights = 0.1 / (0.1 + known)
-        weights = weights / weights.mean()
-        counts = bootstrap_counts(groups, s["members"], self.seed)
-        batches = math.ceil(len(z) / s["batch_size"])
-        steps = max(s["steps"], _EPOCHS * batches)
+        batches = math.ceil(len(z) / self.batch_size)
         train(
             self._network,
             c,
@@ -97,37 +143,28 @@ class EnsembleSurrogate(WarpedSurrogate):
             counts * weights,
             (counts == 0) * weights,
             loss="beta-nll",
-            steps=max(1, steps // 3) if warm else steps,
-            batch_size=s["batch_size"],
-            learning_rate=s["learning_rate"] / (3 if warm else 1),
-            weight_decay=s["weight_decay"],
+            steps=max(self.steps, _EPOCHS * batches),
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
             seed=self.seed,
+            warm=warm,
             # A look asks all rows: four an epoch where there are many, or the looks cost more than the training.
             check_every=max(10, batches // 4),
         )
-        means, noise = self._members(c)
-        return out_of_bag(means, noise, counts)
 
-    def _latent(self, c: Array) -> Latent:
-        means, noise = self._members(c)
-        return Latent(means.mean(axis=0), means.var(axis=0, ddof=1), noise)
-
-    def _draw(self, c: Array, n: int, rng: np.random.Generator) -> Array:
-        return spread_draws(self._members(c)[0], n, rng)
-
-    def _files(self) -> dict[str, bytes]:
-        return {"model.safetensors": storage.pack(self._network.arrays())}
-
-    def _restore(self, files: dict[str, bytes]) -> None:
-        self._network = self._new_network(len(self._scaler.centre))
-        self._network.restore(storage.unpack(files["model.safetensors"]))
-
-    def _new_network(self, width: int) -> StackedNetwork:
-        s = self._settings
-        return StackedNetwork(s["members"], [width, *s["hidden"], 2], seed=self.seed, device=s["device"])
-
-    def _members(self, c: Array) -> tuple[Array, Array]:
-        """Means of the members, (members, n), and the mean of their noise variances, (n,)."""
+    def _answers(self, c: Array) -> tuple[Array, Array]:
         output = self._network.answer(c)
         noise = torch.exp(log_variance(torch.from_numpy(output[..., 1]))).mean(dim=0)
         return output[..., 0], noise.numpy()
+
+    def _new_network(self, width: int) -> StackedNetwork:
+        return StackedNetwork(self.members, [width, *self.hidden, 2], seed=self.seed, device=self.device)
+
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | self._network.arrays()
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self._network = self._new_network(len(self._scaler.centre))
+        self._network.restore(state)

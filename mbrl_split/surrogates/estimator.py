@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
@@ -13,9 +14,8 @@ from sklearn.utils.validation import has_fit_parameter
 
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.registry import unknown
-from mbrl_split.surrogates.bagging import BaggedSurrogate
+from mbrl_split.surrogates.ensemble import BaggedSurrogate
 from mbrl_split.surrogates.prediction import Array
-from mbrl_split.surrogates.warped import shrink_variances
 
 SAVABLE = {
     "LinearRegression": "sklearn.linear_model",
@@ -34,6 +34,7 @@ SAVABLE = {
 """Estimators that can be saved: by name, parameters and rows; loading trains them again, which gives the same bits."""
 
 
+@dataclass(eq=False)
 class SklearnSurrogate(BaggedSurrogate):
     """A bag of clones of any scikit-learn regressor, with a noise model fitted to their out-of-bag residuals.
 
@@ -57,26 +58,20 @@ class SklearnSurrogate(BaggedSurrogate):
         True
     """
 
-    def __init__(
-        self,
-        estimator: Any,
-        *,
-        members: int = 10,
-        warp: Literal["unless-std-error", "auto", "none"] = "unless-std-error",
-        seed: int = 0,
-    ) -> None:
-        if isinstance(estimator, Mapping):
-            estimator = _build(estimator)
-        if not (hasattr(estimator, "fit") and hasattr(estimator, "predict")):
-            raise InvalidInputError(f"estimator is a scikit-learn regressor, not a {type(estimator).__name__}")
-        if members < 2:
-            raise InvalidInputError("a bag has at least 2 members")
-        super().__init__(warp=warp, seed=seed, settings={"estimator": _describe(estimator), "members": members})
-        self._estimator = estimator
-        self._members: list[Any]
+    estimator: Any
+    _: KW_ONLY
+    members: int = 10
 
-    def _train_members(self, c: Array, z: Array, counts: Array, weights: Array) -> None:
-        self._members = []
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._estimator = _build(self.estimator) if isinstance(self.estimator, Mapping) else self.estimator
+        if not (hasattr(self._estimator, "fit") and hasattr(self._estimator, "predict")):
+            raise InvalidInputError(f"estimator is a scikit-learn regressor, not a {type(self.estimator).__name__}")
+        self.estimator = _describe(self._estimator)
+        self._bag: list[Any]
+
+    def _train(self, c: Array, z: Array, counts: Array, weights: Array, *, warm: bool) -> None:
+        self._bag = []
         for k, count in enumerate(counts.astype(np.int64)):
             member = clone(self._estimator)
             if "random_state" in member.get_params():
@@ -85,19 +80,15 @@ class SklearnSurrogate(BaggedSurrogate):
             rows = np.resize(rows, max(len(rows), 10))  # some estimators refuse to learn from very few rows
             weighted = np.ptp(weights) > 0 and has_fit_parameter(member, "sample_weight")
             keywords = {"sample_weight": weights[rows]} if weighted else {}
-            self._members.append(member.fit(c[rows], z[rows], **keywords))
+            self._bag.append(member.fit(c[rows], z[rows], **keywords))
 
-    def _member_means(self, c: Array) -> Array:
-        return np.array([np.asarray(m.predict(c), dtype=np.float64).reshape(len(c)) for m in self._members])
+    def _answers(self, c: Array) -> tuple[Array, float]:
+        return np.array([np.asarray(m.predict(c), dtype=np.float64).reshape(len(c)) for m in self._bag]), 1.0
 
-    def _files(self) -> dict[str, bytes]:
-        return {}  # settings and rows say it all
-
-    def _restore(self, files: dict[str, bytes]) -> None:
-        rows = self._fitted()
-        c, z = self._scaler(rows.x), self._warp.to_latent(rows.y)
-        known = shrink_variances((rows.std_error * self._warp.slope(rows.y)) ** 2, c, z)
-        self._learn(c, z, known, rows.groups, warm=False)
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        rows = self._learned(self._rows)
+        self._learn(*self._latent_rows(rows), rows.groups, warm=False)  # settings and rows say it all
 
 
 def _describe(estimator: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +12,17 @@ from scipy import linalg
 from scipy.spatial.distance import cdist
 
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.surrogates import storage
-from mbrl_split.surrogates.gp_search import by_botorch, by_scikit_learn, by_scipy
+from mbrl_split.surrogates.gp_search import by_botorch, by_scipy
 from mbrl_split.surrogates.noise import NoiseModel
 from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.rows import hashed_uniform
+from mbrl_split.surrogates.storage import take
 from mbrl_split.surrogates.warped import Latent, OutOfFold, WarpedSurrogate
 
 _CHUNK = 4096  # rows predicted at once, which bounds the memory of the cross-covariance
 
 
+@dataclass(eq=False)
 class GPSurrogate(WarpedSurrogate):
     """A Gaussian process with a Matérn-5/2 kernel, one length scale per coordinate, a linear trend, and uneven noise.
 
@@ -35,9 +38,8 @@ class GPSurrogate(WarpedSurrogate):
         hyper_rows: Most rows for the hyper-parameters.
         max_rows: Most rows to condition on.
         restarts: Random restarts of the search for the most likely hyper-parameters.
-        library: Who searches the hyper-parameters: ``"scipy"`` the most likely ones, ``"scikit-learn"`` the same ones
-            more slowly, ``"botorch"`` (an extra) the most probable ones under its prior. All else is the same, and a
-            saved surrogate loads without either.
+        library: Who searches the hyper-parameters: ``"scipy"`` the most likely ones, ``"botorch"`` (an extra) the most
+            probable ones under its prior. All else is the same, and a saved surrogate loads without it.
         warp: See :class:`~mbrl_split.surrogates.warped.WarpedSurrogate`.
         seed: Of the restarts and the subsets.
 
@@ -50,22 +52,18 @@ class GPSurrogate(WarpedSurrogate):
         True
     """
 
-    def __init__(
-        self,
-        *,
-        hyper_rows: int = 1500,
-        max_rows: int = 3000,
-        restarts: int = 0,
-        library: Literal["scipy", "scikit-learn", "botorch"] = "scipy",
-        warp: Literal["unless-std-error", "auto", "none"] = "unless-std-error",
-        seed: int = 0,
-    ) -> None:
-        if min(hyper_rows, max_rows) < 1 or restarts < 0:
+    _: KW_ONLY
+    hyper_rows: int = 1500
+    max_rows: int = 3000
+    restarts: int = 0
+    library: Literal["scipy", "botorch"] = "scipy"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.hyper_rows, self.max_rows) < 1 or self.restarts < 0:
             raise InvalidInputError("hyper_rows and max_rows are at least 1, restarts at least 0")
-        if library not in ("scipy", "scikit-learn", "botorch"):
-            raise InvalidInputError(f"library is 'scipy', 'scikit-learn' or 'botorch', not {library!r}")
-        settings = {"hyper_rows": hyper_rows, "max_rows": max_rows, "restarts": restarts, "library": library}
-        super().__init__(warp=warp, seed=seed, settings=settings)
+        if self.library not in ("scipy", "botorch"):
+            raise InvalidInputError(f"library is 'scipy' or 'botorch', not {self.library!r}")
         self._hyper: Array  # amplitude², trend², d length scales, even noise variance
         self._row_noise: NoiseModel
         self._c: Array
@@ -74,19 +72,19 @@ class GPSurrogate(WarpedSurrogate):
 
     def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> OutOfFold:
         if not warm:
-            rows = self._subset(groups, self._settings["hyper_rows"])
+            rows = self._subset(groups, self.hyper_rows)
             self._hyper = self._search(c[rows], z[rows], known[rows])
-        rows = self._subset(groups, self._settings["max_rows"])
+        rows = self._subset(groups, self.max_rows)
         c, z, known, groups = c[rows], z[rows], known[rows], groups[rows]
         self._c, smooth = c, self._kernel(c, c)
         # Even noise first: its honest means tell where the noise is large. Then again with the uneven noise.
-        even = np.full(len(z), self._hyper[-1])
+        even = float(self._hyper[-1])
         first = self._condition(smooth, z, known + even, groups)
         if not warm:
             # The known errors explain part of the residuals, as does the uncertainty of the mean.
             self._row_noise = NoiseModel.fit(c, first.mean, first.variance + known, z - first.mean, even)
         noise = self._row_noise.variance(c, first.mean, even)
-        return OutOfFold(rows, self._condition(smooth, z, known + noise, groups))
+        return rows, self._condition(smooth, z, known + noise, groups)
 
     def _subset(self, groups: NDArray[np.int64], most: int) -> NDArray[np.int64]:
         """At most ``most`` rows: whole groups in the order of a hash, so that a subset stays while rows are added."""
@@ -95,10 +93,9 @@ class GPSurrogate(WarpedSurrogate):
         return np.sort(np.argsort(hashed_uniform(groups, self.seed), kind="stable")[:most])
 
     def _search(self, c: Array, z: Array, known: Array) -> Array:
-        if self._settings["library"] == "botorch":
+        if self.library == "botorch":
             return by_botorch(c, z, known, seed=self.seed)
-        search = by_scipy if self._settings["library"] == "scipy" else by_scikit_learn
-        return search(c, z, known, restarts=self._settings["restarts"], seed=self.seed)
+        return by_scipy(c, z, known, restarts=self.restarts, seed=self.seed)
 
     def _kernel(self, a: Array, b: Array) -> Array:
         """Prior covariance of the noise-free function, (len(a), len(b))."""
@@ -128,7 +125,7 @@ class GPSurrogate(WarpedSurrogate):
             block = linalg.inv(precision[np.ix_(rows, rows)])
             mean[rows] = z[rows] - block @ self._weights[rows]
             variance[rows] = np.diag(block)
-        return Latent(mean, np.maximum(variance - noise, 0.0), np.full(len(z), self._hyper[-1]))
+        return Latent(mean, np.maximum(variance - noise, 0.0), float(self._hyper[-1]))
 
     def _latent(self, c: Array) -> Latent:
         mean, variance = np.empty(len(c)), np.empty(len(c))
@@ -139,7 +136,7 @@ class GPSurrogate(WarpedSurrogate):
             explained = linalg.solve_triangular(self._factor, cross, lower=True, check_finite=False)
             prior = self._hyper[0] + self._hyper[1] * (1 + np.sum(c[part] ** 2, axis=1))
             variance[part] = np.maximum(prior - np.sum(explained**2, axis=0), 0.0)
-        return Latent(mean, variance, np.full(len(c), self._hyper[-1]))
+        return Latent(mean, variance, float(self._hyper[-1]))
 
     def _draw(self, c: Array, n: int, rng: np.random.Generator) -> Array:
         cross = self._kernel(self._c, c)
@@ -148,21 +145,15 @@ class GPSurrogate(WarpedSurrogate):
         root = _root(covariance, self._hyper[0] + self._hyper[1])
         return np.asarray(cross.T @ self._weights + rng.standard_normal((n, len(c))) @ root.T)
 
-    def _files(self) -> dict[str, bytes]:
-        arrays = {
-            "hyper": self._hyper,
-            "row_noise": np.append(self._row_noise.weights, self._row_noise.inflation),
-            "c": self._c,
-            "factor": self._factor,
-            "weights": self._weights,
-        }
-        return {"model.safetensors": storage.pack(arrays)}
+    def _state(self) -> dict[str, Any]:
+        state = super()._state() | {"hyper": self._hyper, "row_noise": self._row_noise}
+        return state | {"c": self._c, "factor": self._factor, "weights": self._weights}
 
-    def _restore(self, files: dict[str, bytes]) -> None:
-        arrays = storage.unpack(files["model.safetensors"])
-        self._hyper, self._c = arrays["hyper"], arrays["c"]
-        self._factor, self._weights = arrays["factor"], arrays["weights"]
-        self._row_noise = NoiseModel(arrays["row_noise"][:-1], float(arrays["row_noise"][-1]))
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self._hyper, self._c = state["hyper"], state["c"]
+        self._factor, self._weights = state["factor"], state["weights"]
+        self._row_noise = take(state, "row_noise", NoiseModel)
 
 
 def _root(covariance: Array, scale: float) -> Array:

@@ -1,6 +1,6 @@
-"""Hyper-parameters of a Gaussian process, by the library of one's choice.
+"""Hyper-parameters of a Gaussian process, by SciPy or by BoTorch.
 
-All search the same model for centred latent targets: Matérn-5/2 with a length scale per coordinate, a linear trend,
+Both search the same model for centred latent targets: Matérn-5/2 with a length scale per coordinate, a linear trend,
 even noise on top of the known variances. They return (amplitude², trend², d length scales, noise variance).
 """
 
@@ -13,9 +13,6 @@ import numpy as np
 import torch
 from scipy import linalg, optimize
 from scipy.spatial.distance import cdist
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
 
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates.prediction import Array
@@ -28,8 +25,8 @@ JITTER = 1e-9
 def by_scipy(c: Array, z: Array, known: Array, *, restarts: int, seed: int) -> Array:
     """The greatest marginal likelihood within wide bounds, by its closed-form gradient.
 
-    What :func:`by_scikit_learn` finds, without its array of n·n derivatives for each hyper-parameter, and therefore
-    several times as fast (``benchmarks/performance/surrogates.py``).
+    What scikit-learn finds, without its array of n·n derivatives for each hyper-parameter, and therefore several times
+    as fast (``benchmarks/performance/surrogates.py``).
 
     Args:
         c: Coordinates of about unit variance, (n, d).
@@ -89,24 +86,6 @@ def log_likelihood(theta: Array, c: Array, z: Array, known: Array) -> tuple[floa
     scales = 2 * (slope.sum(axis=1) @ u**2) - 2 * np.einsum("ij,ij->j", u, slope @ u)
     gradient = np.concatenate([[np.vdot(pull, smooth), np.vdot(pull, linear)], scales, [noise * np.trace(pull)]])
     return float(likelihood), 0.5 * gradient
-
-
-def by_scikit_learn(c: Array, z: Array, known: Array, *, restarts: int, seed: int) -> Array:
-    """The same by scikit-learn. Arguments as for :func:`by_scipy`."""
-    d = c.shape[1]
-    kernel = (
-        ConstantKernel(START["amplitude"], BOUNDS["amplitude"])
-        * Matern(np.full(d, START["scale"]), BOUNDS["scale"], nu=2.5)
-        + ConstantKernel(START["trend"], BOUNDS["trend"]) * DotProduct(1.0, "fixed")
-        + WhiteKernel(START["noise"], BOUNDS["noise"])
-    )
-    model = GaussianProcessRegressor(kernel, alpha=known + JITTER, n_restarts_optimizer=restarts, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a hyper-parameter at its bound is an answer
-        fitted = model.fit(c, z).kernel_
-    smooth, trend, white = fitted.k1.k1, fitted.k1.k2, fitted.k2
-    scales = np.broadcast_to(smooth.k2.length_scale, d)
-    return np.array([smooth.k1.constant_value, trend.k1.constant_value, *scales, white.noise_level])
 
 
 def by_botorch(c: Array, z: Array, known: Array, *, seed: int) -> Array:

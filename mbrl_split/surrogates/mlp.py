@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.surrogates import storage
 from mbrl_split.surrogates.bayesian_linear import BayesianLinear
 from mbrl_split.surrogates.network import StackedNetwork, train
 from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.rows import folds
-from mbrl_split.surrogates.warped import Latent, OutOfFold, WarpedSurrogate
+from mbrl_split.surrogates.storage import take
+from mbrl_split.surrogates.warped import Latent, OutOfFold, WarpedSurrogate, row_weights
 
 _FOLDS = 4
 
 
+@dataclass(eq=False)
 class MLPSurrogate(WarpedSurrogate):
     """A multi-layer perceptron trained on squared error, whose last layer is Bayesian linear regression.
 
@@ -49,39 +51,26 @@ class MLPSurrogate(WarpedSurrogate):
         True
     """
 
-    def __init__(
-        self,
-        hidden: Sequence[int] = (128, 128),
-        *,
-        steps: int = 600,
-        batch_size: int = 64,
-        learning_rate: float = 3e-3,
-        weight_decay: float = 1e-3,
-        warp: Literal["unless-std-error", "auto", "none"] = "unless-std-error",
-        seed: int = 0,
-        device: str = "cpu",
-    ) -> None:
-        if not hidden or min(hidden) < 1 or min(steps, batch_size) < 1:
+    hidden: Sequence[int] = (128, 128)
+    _: KW_ONLY
+    steps: int = 600
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-3
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.hidden = [int(h) for h in self.hidden]
+        if min(self.hidden, default=0) < 1 or min(self.steps, self.batch_size) < 1:
             raise InvalidInputError("hidden widths, steps and batch_size are at least 1")
-        settings = {
-            "hidden": [int(h) for h in hidden],
-            "steps": steps,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "weight_decay": weight_decay,
-            "device": device,
-        }
-        super().__init__(warp=warp, seed=seed, settings=settings)
         self._network: StackedNetwork
         self._head: BayesianLinear
 
     def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> OutOfFold:
-        s = self._settings
         if not warm:
             self._network = self._new_network(c.shape[1])
-        # A tenth of the targets' variance stands for what a precise row still leaves unexplained.
-        weights = 0.1 / (0.1 + known)
-        weights = weights / weights.mean()
+        weights = row_weights(known)
         held = folds(groups, _FOLDS, self.seed)  # network 0 holds nothing out, network k the k-th fold
         train(
             self._network,
@@ -90,11 +79,12 @@ class MLPSurrogate(WarpedSurrogate):
             ~held * weights,
             held * weights,
             loss="mse",
-            steps=max(1, s["steps"] // 3) if warm else s["steps"],
-            batch_size=s["batch_size"],
-            learning_rate=s["learning_rate"] / (3 if warm else 1),
-            weight_decay=s["weight_decay"],
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
             seed=self.seed,
+            warm=warm,
         )
         phi = self._features(c)
         self._head = BayesianLinear.fit(phi[0], z, weights)
@@ -103,31 +93,25 @@ class MLPSurrogate(WarpedSurrogate):
             if held[k].any():
                 head = BayesianLinear.fit(phi[k, ~held[k]], z[~held[k]], weights[~held[k]])
                 mean[held[k]], variance[held[k]] = head.predict(phi[k, held[k]])
-        return OutOfFold(np.arange(len(z)), Latent(mean, variance, np.ones(len(z))))
+        return np.arange(len(z)), Latent(mean, variance)
 
     def _latent(self, c: Array) -> Latent:
-        mean, variance = self._head.predict(self._features(c)[0])
-        return Latent(mean, variance, np.ones(len(c)))
+        return Latent(*self._head.predict(self._features(c)[0]))
 
     def _draw(self, c: Array, n: int, rng: np.random.Generator) -> Array:
         return self._head.draw(self._features(c)[0], n, rng)
 
-    def _files(self) -> dict[str, bytes]:
-        hyper = np.array([self._head.log_precision, self._head.log_noise])
-        head = {"head.mean": self._head.mean, "head.root": self._head.root, "hyper": hyper}
-        return {"model.safetensors": storage.pack({**self._network.arrays(), **head})}
-
-    def _restore(self, files: dict[str, bytes]) -> None:
-        arrays = storage.unpack(files["model.safetensors"])
-        self._network = self._new_network(len(self._scaler.centre))
-        self._network.restore(arrays)
-        hyper = arrays["hyper"]
-        self._head = BayesianLinear(arrays["head.mean"], arrays["head.root"], float(hyper[0]), float(hyper[1]))
-
     def _new_network(self, width: int) -> StackedNetwork:
-        return StackedNetwork(
-            _FOLDS + 1, [width, *self._settings["hidden"], 1], seed=self.seed, device=self._settings["device"]
-        )
+        return StackedNetwork(_FOLDS + 1, [width, *self.hidden, 1], seed=self.seed, device=self.device)
+
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | self._network.arrays() | {"head": self._head}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self._network = self._new_network(len(self._scaler.centre))
+        self._network.restore(state)
+        self._head = take(state, "head", BayesianLinear)
 
     def _features(self, c: Array) -> Array:
         """(1, coordinates, last hidden layer) of each network, (networks, n, 1 + d + width)."""

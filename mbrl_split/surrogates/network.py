@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -92,7 +92,7 @@ class StackedNetwork:
         return {f"network.{i}": p.detach().cpu().numpy() for i, p in enumerate(self.parameters)}
 
     @torch.no_grad()
-    def restore(self, arrays: dict[str, NDArray[np.float32]]) -> None:
+    def restore(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
         """The inverse of :meth:`arrays`."""
         for i, p in enumerate(self.parameters):
             p.copy_(torch.from_numpy(arrays[f"network.{i}"]))
@@ -116,6 +116,7 @@ def train(
     learning_rate: float,
     weight_decay: float,
     seed: int,
+    warm: bool = False,
     check_every: int = 10,
     patience: int = 15,
 ) -> None:
@@ -137,9 +138,12 @@ def train(
         learning_rate: Of Adam; it falls to a twentieth along a half cosine.
         weight_decay: Decoupled.
         seed: Of the order of rows.
+        warm: The network goes on from an earlier training: a third of the steps and of the learning rate.
         check_every: Steps between two looks at the held-out rows.
         patience: Looks without any member's improvement before training stops.
     """
+    if warm:
+        steps, learning_rate = max(1, steps // 3), learning_rate / 3
     parameters = network.parameters
     device = parameters[0].device
     x_all, z_all, w_all, h_all = (

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 Array = NDArray[np.float64]
+
+SCORES = np.linspace(-3.0, 3.0, 25)
+"""Normal scores at which a :class:`QuantilePrediction` knows its quantiles: that of probability Φ(t) for each t."""
+
+MASS = np.diff(special.ndtr(np.concatenate([[-np.inf], (SCORES[1:] + SCORES[:-1]) / 2, [np.inf]])))
+"""Weights of the quantiles at :data:`SCORES` that integrate over the distribution."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,52 @@ class Prediction:
         """Logarithm of the predictive density at ``y`` (n,)."""
         std = floored(self.std, self.mean)
         return np.asarray(-0.5 * ((np.asarray(y) - self.mean) / std) ** 2 - np.log(std) - 0.5 * np.log(2 * np.pi))
+
+
+@dataclass(frozen=True)
+class QuantilePrediction(Prediction):
+    """A distribution of any shape, whose quantile function is piecewise linear in the normal score.
+
+    Attributes:
+        find_knots: Gives the quantiles at :data:`SCORES`, (25, n), not decreasing along the first axis. Called only if
+            somebody asks for more than the moments, which often cost far less.
+    """
+
+    find_knots: Callable[[], Array]
+
+    @cached_property
+    def knots(self) -> Array:
+        """Quantiles at :data:`SCORES`, (25, n)."""
+        return self.find_knots()
+
+    def quantile(self, q: float) -> Array:
+        return along(special.ndtri(q), SCORES[:, None], self.knots)[0]
+
+    def cdf(self, y: ArrayLike) -> Array:
+        return np.asarray(special.ndtr(along(y, self.knots, SCORES[:, None])[0]))
+
+    def log_density(self, y: ArrayLike) -> Array:
+        t, slope = along(y, self.knots, SCORES[:, None])
+        return np.asarray(-0.5 * t**2 - 0.5 * np.log(2 * np.pi) + np.log(slope))
+
+
+def knots_of(prediction: Prediction, scores: Array = SCORES) -> Array:
+    """Quantiles of any prediction at normal scores, (scores, n)."""
+    return np.array([prediction.quantile(float(q)) for q in special.ndtr(scores)])
+
+
+def along(x: ArrayLike, xs: Array, ys: Array) -> tuple[Array, Array]:
+    """Value and slope at ``x`` (n,) of the line through points (``xs``, ``ys``), whose end pieces go on.
+
+    Points ascend along the first axis: (k, n), or (k, 1) for the same at every ``x``.
+    """
+    xs, ys, at = np.broadcast_arrays(xs, ys, np.asarray(x, dtype=np.float64))
+    piece = np.clip((xs < at).sum(axis=0) - 1, 0, len(xs) - 2)
+    ends = np.stack([piece, piece + 1])
+    (x0, x1), (y0, y1) = np.take_along_axis(xs, ends, axis=0), np.take_along_axis(ys, ends, axis=0)
+    # A flat piece is a point mass; a density needs it to have some width.
+    slope = (y1 - y0) / np.maximum(x1 - x0, 1e-12 * np.maximum(np.abs(x0), 1.0))
+    return y0 + slope * (at[0] - x0), slope
 
 
 def floored(std: Array, mean: Array) -> Array:

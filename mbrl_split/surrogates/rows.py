@@ -1,9 +1,10 @@
-"""The rows a surrogate learns from, checked once."""
+"""The rows a surrogate learns from: checked once, made dimensionless, and held out by groups."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,16 +36,11 @@ class Rows:
 
     def join(self, other: Rows) -> Rows:
         """These rows, then the others; equal labels mean the same group."""
-        return Rows(
-            np.concatenate([self.x, other.x]),
-            np.concatenate([self.y, other.y]),
-            np.concatenate([self.std_error, other.std_error]),
-            np.concatenate([self.groups, other.groups]),
-        )
+        return Rows(*(np.concatenate(pair) for pair in zip(vars(self).values(), vars(other).values(), strict=True)))
 
     def take(self, index: NDArray[np.int64]) -> Rows:
         """The rows at ``index``."""
-        return Rows(self.x[index], self.y[index], self.std_error[index], self.groups[index])
+        return Rows(*(value[index] for value in vars(self).values()))
 
 
 def check_queries(X: ArrayLike, width: int | None, columns: Sequence[Column] | None) -> Array:
@@ -67,10 +63,10 @@ def check_queries(X: ArrayLike, width: int | None, columns: Sequence[Column] | N
 def checked_rows(
     X: ArrayLike,
     y: ArrayLike,
-    std_error: ArrayLike | None,
-    groups: ArrayLike | None,
     *,
-    columns: Sequence[Column] | None,
+    std_error: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    columns: Sequence[Column] | None = None,
     width: int | None = None,
     first_group: int = 0,
 ) -> Rows:
@@ -104,6 +100,42 @@ def _column(name: str, values: ArrayLike, n: int) -> Array:
     if array.shape != (n,):
         raise InvalidInputError(f"{name} has shape ({n},) like the rows of X, not {array.shape}")
     return array
+
+
+@dataclass(frozen=True)
+class InputScaler:
+    """Affine map of inputs (after a logarithm where the column says so) to about zero mean and unit variance.
+
+    Attributes:
+        log: Which columns are taken by their logarithm, (d,).
+        centre: (d,).
+        spread: (d,).
+    """
+
+    log: Array
+    centre: Array
+    spread: Array
+
+    @classmethod
+    def fit(cls, x: Array, columns: Sequence[Column] | None) -> Self:
+        """With columns: unit variance over the declared range, so it does not depend on which rows came first.
+        Without: the rows' own mean and standard deviation. An ordinal column is a coordinate like any other."""
+        if columns is None:
+            centre, spread = x.mean(axis=0), x.std(axis=0)
+            # Duplicates summed in floating point leave a spread of rounding errors, not of data.
+            constant = spread <= 1e-12 * np.maximum(np.abs(centre), 1e-300)
+            return cls(np.zeros(x.shape[1]), centre, np.where(constant, 1.0, spread))
+        log = np.array([c.scale == "log" for c in columns], dtype=np.float64)
+        ends = np.array([[c.low, c.high] for c in columns]).T
+        low, high = np.where(log > 0, np.log(np.where(log > 0, ends, 1.0)), ends)
+        return cls(log, (low + high) / 2, np.where(high > low, (high - low) / np.sqrt(12.0), 1.0))
+
+    def __call__(self, x: Array) -> Array:
+        """Coordinates (n, d) of inputs (n, d)."""
+        on = self.log > 0
+        if on.any():
+            x = np.where(on, np.log(np.where(on, x, 1.0)), x)
+        return np.asarray((x - self.centre) / self.spread)
 
 
 def held_out(groups: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:

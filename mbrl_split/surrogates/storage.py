@@ -1,14 +1,22 @@
-"""A surrogate on disk: a manifest of plain data and files of numbers. Nothing in them is executed."""
+"""A surrogate on disk: a manifest of plain data, a file of numbers, and the surrogates it holds in folders beside.
+
+Nothing in them is executed. Each file and folder is named by its digest and the manifest is replaced last, so that an
+interrupted save leaves the earlier one whole.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import shutil
+from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,94 +24,170 @@ from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as dump_tensors
 
 from mbrl_split.columns import Column
-from mbrl_split.errors import UnsupportedError
+from mbrl_split.errors import InvalidInputError, UnsupportedError
+from mbrl_split.surrogates.base import Surrogate
 
 MANIFEST = "surrogate.json"
-FORMAT = 1
+FORMAT = 2
+
+T = TypeVar("T")
 
 
-def write(path: str | PathLike[str], kind: str, state: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
-    """Write a saved surrogate.
+@dataclass(eq=False)
+class StoredSurrogate(Surrogate):
+    """Base of the library's surrogates: dataclasses whose fields are their settings, plain data or other surrogates.
 
-    Args:
-        path: The folder; made if missing, its earlier save replaced.
-        kind: Name of the class.
-        state: Plain data (JSON).
-        files: Contents by name; each is stored under its own digest, so an interrupted save leaves the old one whole.
+    Subclasses tell what they have learned by ``_state``, and take it back by ``_restore``.
     """
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    names = {}
-    for name, content in files.items():
-        digest = hashlib.sha256(content).hexdigest()
-        stem, _, suffix = name.partition(".")
-        names[name] = {"file": f"{stem}-{digest[:12]}.{suffix}", "sha256": digest}
-        _replace(folder / names[name]["file"], content)
-    body = {"format": FORMAT, "kind": kind, "state": dict(state), "files": names}
-    text = json.dumps({**body, "sha256": _digest(body)}, indent=1, sort_keys=True)
-    _replace(folder / MANIFEST, text.encode())
-    kept = {entry["file"] for entry in names.values()}
-    stems = {name.partition(".")[0] for name in names}
-    for file in folder.iterdir():
-        if file.is_file() and file.name not in kept and file.name.rpartition("-")[0] in stems:
-            file.unlink(missing_ok=True)
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """What was learned: arrays, and dataclasses of arrays and numbers, by name; refuses before ``fit``."""
+
+    @abstractmethod
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`_state` (see :func:`take`); settings and columns are already in place."""
+
+    def _learned(self, what: T | None) -> T:
+        if what is None:
+            raise InvalidInputError(f"this {type(self).__name__} has learned nothing yet: call fit first")
+        return what
+
+    def _settings(self) -> dict[str, Any]:
+        """The fields that are plain data."""
+        settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in self._held()}
+        for name, value in settings.items():
+            try:
+                json.dumps(value)
+            except TypeError:
+                raise InvalidInputError(
+                    f"{name} = {value!r} is not plain data, so this surrogate cannot be saved"
+                ) from None
+        return settings
+
+    def _held(self) -> dict[str, Surrogate]:
+        """The fields that are surrogates."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Surrogate)}
+
+    def clone(self, *, seed: int | None = None) -> Self:
+        changes: dict[str, Any] = {name: inner.clone(seed=seed) for name, inner in self._held().items()}
+        if seed is not None and any(f.name == "seed" for f in fields(self)):
+            changes["seed"] = seed
+        return replace(self, **changes)
+
+    def config(self) -> dict[str, Any]:
+        return self._settings() | {name: inner.config() for name, inner in self._held().items()}
+
+    def save(self, path: str | PathLike[str]) -> None:
+        content: bytes = dump_tensors(_flat(self._state()))
+        body: dict[str, Any] = {"format": FORMAT, "kind": type(self).__name__, "config": self._settings()}
+        body["columns"] = None if self.columns is None else [dict(vars(c)) for c in self.columns]
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = {name: _save_inside(folder, name, inner) for name, inner in self._held().items()}
+        kept["state"] = {"name": f"state-{_sha256(content)[:12]}.safetensors", "sha256": _sha256(content)}
+        _replace(folder / kept["state"]["name"], content)
+        body["kept"] = kept
+        text = json.dumps({**body, "sha256": _digest(body)}, indent=1, sort_keys=True)
+        _replace(folder / MANIFEST, text.encode())
+        current = {entry["name"] for entry in kept.values()}
+        for old in folder.iterdir():
+            if old.name.rpartition("-")[0] in kept and old.name not in current:
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, device: str = "cpu") -> Self:
+        body, folder = _read_manifest(path), Path(path)
+        if body["kind"] != cls.__name__:
+            raise UnsupportedError(f"{folder} holds a {body['kind']}, not a {cls.__name__}")
+        settings = body["config"] | ({"device": device} if "device" in body["config"] else {})
+        for name, entry in body["kept"].items():
+            kept = folder / Path(entry["name"]).name
+            content = _read_whole(kept if name == "state" else kept / MANIFEST, entry["sha256"])
+            if name == "state":
+                # Copied: an array that starts anywhere in a buffer can take another path through a matrix product.
+                state = {n: a.copy() if a.ndim else a.item() for n, a in parse_tensors(content).items()}
+            else:
+                settings[name] = load_surrogate(kept, device=device)
+        self = cls(**settings)
+        self.columns = None if body["columns"] is None else tuple(Column(**c) for c in body["columns"])
+        self._restore(state)
+        return self
 
 
-def read(path: str | PathLike[str], kind: str | None = None) -> tuple[str, dict[str, Any], dict[str, bytes]]:
-    """Read (kind, state, files) of a saved surrogate.
+def load_surrogate(path: str | PathLike[str], *, device: str = "cpu") -> Surrogate:
+    """Read a saved surrogate of any class that the library ships or the program has defined.
+
+    The file only names a class; it is looked up among the subclasses that exist, never imported by that name.
 
     Raises:
-        UnsupportedError: Nothing there, another kind than asked for, or contents that are not what was written.
+        UnsupportedError: The folder is not a saved surrogate, was changed, or names a class that does not exist here.
     """
-    folder = Path(path)
+    kind = _read_manifest(path)["kind"]
+    import_module("mbrl_split.surrogates")
+    for cls in _subclasses(Surrogate):  # type: ignore[type-abstract]
+        if cls.__name__ == kind:
+            return cls.load(path, device=device)
+    raise UnsupportedError(f"{path} holds a {kind}, and no surrogate of that name is defined here")
+
+
+def _subclasses(cls: type[Surrogate]) -> list[type[Surrogate]]:
+    return [s for child in cls.__subclasses__() for s in (child, *_subclasses(child))]
+
+
+def take(state: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    """The dataclass of that name and kind from what :meth:`StoredSurrogate._restore` is given."""
+    return kind(**{f.name: state[f"{name}.{f.name}"] for f in fields(kind)})  # type: ignore[arg-type]
+
+
+def _flat(state: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Arrays by name; those of a dataclass under its own, then theirs."""
+    flat: dict[str, Any] = {}
+    for name, value in state.items():
+        flat |= {f"{name}.{n}": v for n, v in vars(value).items()} if is_dataclass(value) else {name: value}
+    return {name: np.asarray(value, order="C") for name, value in flat.items()}
+
+
+def _save_inside(folder: Path, name: str, inner: Surrogate) -> dict[str, str]:
+    """Save a surrogate in a folder of its own, named by the digest of its manifest."""
+    partial = folder / f".{name}.{os.getpid()}"
+    shutil.rmtree(partial, ignore_errors=True)
+    inner.save(partial)
+    digest = _sha256((partial / MANIFEST).read_bytes())
+    final = folder / f"{name}-{digest[:12]}"
+    shutil.rmtree(partial) if final.exists() else os.replace(partial, final)
+    return {"name": final.name, "sha256": digest}
+
+
+def _read_manifest(path: str | PathLike[str]) -> dict[str, Any]:
+    file = Path(path) / MANIFEST
     try:
-        body = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        digest = body.pop("sha256")
-        intact = digest == _digest(body)
+        body: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        intact = body.pop("sha256") == _digest(body)
     except FileNotFoundError:
-        raise UnsupportedError(f"no saved surrogate in {folder} ({MANIFEST} is missing)") from None
+        raise UnsupportedError(f"no saved surrogate in {path} ({MANIFEST} is missing)") from None
     except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
-        raise UnsupportedError(f"{folder / MANIFEST} is not a surrogate's manifest: {error}") from None
+        raise UnsupportedError(f"{file} is not a surrogate's manifest: {error}") from None
     if not intact:
-        raise UnsupportedError(f"{folder / MANIFEST} was changed after it was written")
+        raise UnsupportedError(f"{file} was changed after it was written")
     if body["format"] != FORMAT:
-        raise UnsupportedError(f"{folder} was written in format {body['format']}; this version reads format {FORMAT}")
-    if kind is not None and body["kind"] != kind:
-        raise UnsupportedError(f"{folder} holds a {body['kind']}, not a {kind}")
-    files = {}
-    for name, entry in body["files"].items():
-        file = folder / Path(entry["file"]).name
-        content = file.read_bytes() if file.is_file() else b""
-        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-            raise UnsupportedError(f"{file} is missing, cut short or changed")
-        files[name] = content
-    return body["kind"], body["state"], files
+        raise UnsupportedError(f"{path} was written in format {body['format']}; this version reads format {FORMAT}")
+    return body
 
 
-def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Arrays by name as safetensors."""
-    content: bytes = dump_tensors({name: np.ascontiguousarray(a) for name, a in arrays.items()})
+def _read_whole(file: Path, digest: str) -> bytes:
+    content = file.read_bytes() if file.is_file() else b""
+    if _sha256(content) != digest:
+        raise UnsupportedError(f"{file} is missing, cut short or changed")
     return content
 
 
-def unpack(content: bytes) -> dict[str, NDArray[Any]]:
-    """The inverse of :func:`pack`."""
-    # Copied: an array that starts anywhere in a buffer can take another path through a matrix product.
-    return {name: a.copy() for name, a in parse_tensors(content).items()}
-
-
-def columns_to_data(columns: tuple[Column, ...] | None) -> list[dict[str, Any]] | None:
-    """Columns as plain data."""
-    return None if columns is None else [dict(vars(c)) for c in columns]
-
-
-def columns_from_data(data: list[dict[str, Any]] | None) -> tuple[Column, ...] | None:
-    """The inverse of :func:`columns_to_data`."""
-    return None if data is None else tuple(Column(**c) for c in data)
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _digest(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return _sha256(json.dumps(body, sort_keys=True).encode())
 
 
 def _replace(file: Path, content: bytes) -> None:

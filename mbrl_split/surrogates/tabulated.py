@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from os import PathLike
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,28 +14,9 @@ from sklearn.isotonic import isotonic_regression
 from mbrl_split.columns import Column, check_rows
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.registry import unknown
-from mbrl_split.surrogates.base import MeasuredRows, Surrogate
-from mbrl_split.surrogates.loading import load_wrapper, save_wrapper
-from mbrl_split.surrogates.prediction import Array
-from mbrl_split.surrogates.quantiles import QuantilePrediction, knots_of
-
-
-@dataclass(frozen=True)
-class TabulatedPrediction(QuantilePrediction):
-    """An interpolated prediction; its quantiles are interpolated only if somebody asks for them.
-
-    Attributes:
-        table: The table it was read from.
-        cells: Flat indices of the surrounding grid points, (corners, n).
-        weights: Their weights, (corners, n).
-    """
-
-    table: Table
-    cells: NDArray[np.intp]
-    weights: Array
-
-    def knots(self) -> Array:
-        return np.asarray(np.einsum("kcn,cn->kn", self.table.knots[:, self.cells], self.weights))
+from mbrl_split.surrogates.base import MeasuredRows, RowInfo, Surrogate
+from mbrl_split.surrogates.prediction import Array, QuantilePrediction, knots_of
+from mbrl_split.surrogates.storage import StoredSurrogate
 
 
 class Table:
@@ -83,8 +63,8 @@ class Table:
 
     @cached_property
     def knots(self) -> Array:
-        """Quantiles at the grid points, (25, points)."""
-        return knots_of(self._prediction) + self._shift
+        """Quantiles at the grid points, (25, points), made not to decrease."""
+        return np.maximum.accumulate(knots_of(self._prediction), axis=0) + self._shift
 
     def locate(self, X: ArrayLike) -> tuple[NDArray[np.intp], Array]:
         """Flat indices of the surrounding grid points and their weights, each (corners, n)."""
@@ -109,14 +89,19 @@ class Table:
             weights *= np.where(self._corners[:, k, None], fraction, 1 - fraction)
         return flat + self._offsets[:, None], weights
 
-    def predict(self, X: ArrayLike) -> TabulatedPrediction:
+    def predict(self, X: ArrayLike) -> QuantilePrediction:
         """Multilinear interpolation along each column's scale."""
         cells, weights = self.locate(X)
         mean, epistemic, aleatoric = np.einsum("cnv,cn->vn", self.values[cells], weights)
-        return TabulatedPrediction(mean, epistemic, aleatoric, self, cells, weights)
+
+        def knots() -> Array:
+            return np.asarray(np.einsum("kcn,cn->kn", self.knots[:, cells], weights))
+
+        return QuantilePrediction(mean, epistemic, aleatoric, knots)
 
 
-class TabulatedSurrogate(Surrogate):
+@dataclass(eq=False)
+class TabulatedSurrogate(StoredSurrogate):
     """A surrogate that answers from a grid of another one's predictions: multilinear, exact in ordinal columns.
 
     The table is filled on ``fit`` and ``update``. ``sample`` asks the surrogate itself. ``fit`` needs ``columns``,
@@ -139,30 +124,30 @@ class TabulatedSurrogate(Surrogate):
         (2,)
     """
 
-    def __init__(
-        self, surrogate: Surrogate, grid: int | Mapping[str, int] = 33, *, increasing: Sequence[str] = ()
-    ) -> None:
-        counts = [grid] if isinstance(grid, int) else list(grid.values())
-        if any(n < 2 for n in counts):
+    surrogate: Surrogate
+    grid: int | Mapping[str, int] = 33
+    _: KW_ONLY
+    increasing: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        self.increasing = list(self.increasing)
+        if not isinstance(self.grid, int):
+            self.grid = dict(self.grid)
+        if min([self.grid] if isinstance(self.grid, int) else self.grid.values(), default=2) < 2:
             raise InvalidInputError("a grid has at least 2 points per column")
-        self.surrogate = surrogate
-        self.grid = grid if isinstance(grid, int) else dict(grid)
-        self.increasing = tuple(increasing)
         self._table: Table | None = None
-        if surrogate.columns is not None:
+        if self.surrogate.columns is not None:
             self.refresh()
 
     def refresh(self) -> Self:
         """Fill the table again (after the inner surrogate was changed from outside)."""
-        columns = self.surrogate.columns
-        if columns is None:
-            raise InvalidInputError("a tabulated surrogate needs to know its grid's range: fit(..., columns=...)")
+        columns = _range(self.surrogate.columns)
         names = [c.name for c in columns]
-        for name in (*self.increasing, *(self.grid if isinstance(self.grid, dict) else ())):
+        for name in (*self.increasing, *(() if isinstance(self.grid, int) else self.grid)):
             if name not in names:
                 raise InvalidInputError(unknown("column", name, names))
         self._table = Table(self.surrogate, columns, [self._count(c) for c in columns], self.increasing)
-        self.columns = columns
+        self.columns = tuple(columns)
         return self
 
     def _count(self, column: Column) -> int:
@@ -173,62 +158,41 @@ class TabulatedSurrogate(Surrogate):
         return self.grid if isinstance(self.grid, int) else self.grid.get(column.name, 33)
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        std_error: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-        columns: Sequence[Column] | None = None,
+        self, X: ArrayLike, y: ArrayLike, *, columns: Sequence[Column] | None = None, **info: Unpack[RowInfo]
     ) -> Self:
-        if columns is None:
-            raise InvalidInputError("a tabulated surrogate needs to know its grid's range: fit(..., columns=...)")
-        self.surrogate.fit(X, y, std_error=std_error, groups=groups, columns=columns)
+        self.surrogate.fit(X, y, columns=_range(columns), **info)
         return self.refresh()
 
-    def update(
-        self, X: ArrayLike, y: ArrayLike, *, std_error: ArrayLike | None = None, groups: ArrayLike | None = None
-    ) -> Self:
-        self._filled()
-        self.surrogate.update(X, y, std_error=std_error, groups=groups)
+    def update(self, X: ArrayLike, y: ArrayLike, **info: Unpack[RowInfo]) -> Self:
+        self._learned(self._table)
+        self.surrogate.update(X, y, **info)
         return self.refresh()
 
     def fit_rows(self, rows: MeasuredRows, *, columns: Sequence[Column] | None = None) -> Self:
-        if columns is None:
-            raise InvalidInputError("a tabulated surrogate needs to know its grid's range: fit(..., columns=...)")
-        self.surrogate.fit_rows(rows, columns=columns)
+        self.surrogate.fit_rows(rows, columns=_range(columns))
         return self.refresh()
 
     def update_rows(self, rows: MeasuredRows) -> Self:
-        self._filled()
+        self._learned(self._table)
         self.surrogate.update_rows(rows)
         return self.refresh()
 
-    def predict(self, X: ArrayLike) -> TabulatedPrediction:
-        return self._filled().predict(X)
+    def predict(self, X: ArrayLike) -> QuantilePrediction:
+        return self._learned(self._table).predict(X)
 
     def sample(self, X: ArrayLike, n: int, rng: np.random.Generator) -> Array:
-        self._filled()
+        self._learned(self._table)
         return self.surrogate.sample(X, n, rng)
 
-    def clone(self, *, seed: int | None = None) -> Self:
-        return type(self)(self.surrogate.clone(seed=seed), self.grid, increasing=self.increasing)
+    def _state(self) -> dict[str, Any]:
+        self._learned(self._table)
+        return {}
 
-    def config(self) -> dict[str, Any]:
-        return {"surrogate": self.surrogate.config(), "grid": self.grid, "increasing": list(self.increasing)}
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """The table was filled with the fitted surrogate in hand."""
 
-    def save(self, path: str | PathLike[str]) -> None:
-        self._filled()
-        save_wrapper(path, self, self.surrogate, {"grid": self.grid, "increasing": list(self.increasing)})
 
-    @classmethod
-    def load(cls, path: str | PathLike[str], *, device: str = "cpu") -> Self:
-        state, surrogate, _ = load_wrapper(path, cls.__name__, device)
-        return cls(surrogate, state["grid"], increasing=state["increasing"])
-
-    def _filled(self) -> Table:
-        if self._table is None:
-            raise InvalidInputError(
-                "this TabulatedSurrogate has learned nothing yet: call fit(X, y, columns=...) first"
-            )
-        return self._table
+def _range(columns: Sequence[Column] | None) -> Sequence[Column]:
+    if columns is None:
+        raise InvalidInputError("a tabulated surrogate needs to know its grid's range: fit(..., columns=...)")
+    return columns

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from scipy import linalg, special
 from scipy.spatial.distance import cdist
 
+from mbrl_split.surrogates.noise import Shape
 from mbrl_split.surrogates.prediction import Array, Prediction
 
 _SCALES = (np.inf, 3.0, 1.0, 0.3, 0.1, 0.05)
@@ -123,59 +124,6 @@ def choose_scale(coordinates: Array, y: Array, *, rows: int = 300) -> float:
             if value > best:
                 best, chosen = float(value), scale
     return chosen
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Shape of standardised noise, as equally likely nodes of mean 0 and variance 1, ascending.
-
-    Attributes:
-        nodes: (k,).
-    """
-
-    nodes: Array
-
-    @classmethod
-    def fit(cls, residuals: Array, *, k: int = 33, prior_rows: float = 30.0) -> Self:
-        """From standardised out-of-sample residuals; ``prior_rows`` pseudo-residuals of a Gaussian are mixed in, so
-        that a handful of residuals does not pretend to know its tails."""
-        gaussian = special.ndtri((np.arange(k) + 0.5) / k)
-        values = np.concatenate([residuals, gaussian])
-        weights = np.concatenate([np.ones(len(residuals)), np.full(k, prior_rows / k)])
-        order = np.argsort(values, kind="stable")
-        values, weights = values[order], weights[order]
-        position = (np.cumsum(weights) - 0.5 * weights) / weights.sum()
-        nodes = np.interp((np.arange(k) + 0.5) / k, position, values)
-        nodes = nodes - nodes.mean()
-        return cls(nodes / nodes.std())
-
-    def quantile(self, q: ArrayLike) -> Array:
-        """Standardised quantile: linear between nodes over the normal score, and beyond them with the end slopes."""
-        knots, values = self._curve()
-        t = special.ndtri(np.asarray(q, dtype=np.float64))
-        return _extrapolate(t, knots, values)
-
-    def normal_score(self, e: Array) -> tuple[Array, Array]:
-        """Normal score t(e) of standardised values and its derivative: the inverse of :meth:`quantile`."""
-        knots, values = self._curve()
-        segment = np.clip(np.searchsorted(values, e) - 1, 0, len(values) - 2)
-        slope = (knots[segment + 1] - knots[segment]) / (values[segment + 1] - values[segment])
-        return knots[segment] + slope * (e - values[segment]), slope
-
-    def _curve(self) -> tuple[Array, Array]:
-        """Seven knots are enough for skewness, tails and two modes, and few enough to have a usable density."""
-        levels = np.array([0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98])
-        knots = special.ndtri(levels)
-        own = special.ndtri((np.arange(len(self.nodes)) + 0.5) / len(self.nodes))
-        values = np.interp(knots, own, self.nodes)
-        steps = np.maximum(np.diff(values), 0.2 * np.diff(knots))  # no spikes of density, no crossing quantiles
-        return knots, np.concatenate([[0.0], np.cumsum(steps)]) + values[3] - steps[:3].sum()
-
-
-def _extrapolate(t: Array, knots: Array, values: Array) -> Array:
-    segment = np.clip(np.searchsorted(knots, t) - 1, 0, len(knots) - 2)
-    slope = (values[segment + 1] - values[segment]) / (knots[segment + 1] - knots[segment])
-    return np.asarray(values[segment] + slope * (t - knots[segment]))
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os import PathLike
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbrl_split.columns import Column
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.surrogates import storage
-from mbrl_split.surrogates.base import Surrogate
-from mbrl_split.surrogates.noise import NoiseModel
+from mbrl_split.surrogates.base import RowInfo
+from mbrl_split.surrogates.noise import NoiseModel, Shape, shrink_variances
 from mbrl_split.surrogates.prediction import Array
-from mbrl_split.surrogates.rows import Rows, check_queries, checked_rows
-from mbrl_split.surrogates.scaling import InputScaler
-from mbrl_split.surrogates.warp import Shape, Warp, WarpedPrediction, choose_scale
+from mbrl_split.surrogates.rows import InputScaler, Rows, check_queries, checked_rows
+from mbrl_split.surrogates.storage import StoredSurrogate, take
+from mbrl_split.surrogates.warp import Warp, WarpedPrediction, choose_scale
 
 
 @dataclass(frozen=True)
@@ -30,51 +27,36 @@ class Latent:
     Attributes:
         mean: Posterior mean.
         variance: Posterior variance of the mean function.
-        noise: Noise variance that the model itself predicts; ones where it predicts none.
+        noise: Noise variance that the model itself predicts; one where it predicts none.
     """
 
     mean: Array
     variance: Array
-    noise: Array
+    noise: Array | float = 1.0
 
 
-@dataclass(frozen=True)
-class OutOfFold:
-    """Predictions for training rows by models that did not see them (or their group).
+OutOfFold = tuple[NDArray[np.int64], Latent]
+"""Which training rows were also predicted by models that did not see them or their group, (k,), and how."""
 
-    Attributes:
-        rows: Which training rows, (k,).
-        latent: Their predictions.
+
+def row_weights(known: Array) -> Array:
+    """Weights (n,), of mean one, of rows with known noise variances (n,).
+
+    A tenth of the targets' variance stands for what a precise row still leaves unexplained.
     """
-
-    rows: NDArray[np.int64]
-    latent: Latent
-
-
-def shrink_variances(known: Array, c: Array, z: Array) -> Array:
-    """Known noise variances (n,), halfway (geometrically) to their own trend over coordinates and targets.
-
-    A standard error is itself estimated, often from a few skewed parts, and comes out small where the mean does:
-    taken at its word it would pull every fit towards the low targets. A row whose error is unknown (nan: one part
-    says nothing of its own) is given the trend, lest it pass for exact; zeros where no row knows better.
-    """
-    on, unknown = known > 0, np.isnan(known)
-    out = np.zeros_like(known)
-    if on.any():
-        trend = NoiseModel.fit(c[on], z[on], np.zeros(on.sum()), np.sqrt(known[on]), np.ones(on.sum()))
-        out[on] = np.sqrt(known[on] * trend.variance(c[on], z[on], np.ones(on.sum())))
-        out[unknown] = trend.variance(c[unknown], z[unknown], np.ones(unknown.sum()))
-    return out
+    weights = 0.1 / (0.1 + known)
+    return np.asarray(weights / weights.mean())
 
 
-class WarpedSurrogate(Surrogate):
+@dataclass(eq=False, kw_only=True)
+class WarpedSurrogate(StoredSurrogate):
     """Base of the surrogates that learn: subclasses model a standardised latent target, this class the rest.
 
     Inputs become dimensionless coordinates, targets are warped (:class:`~mbrl_split.surrogates.warp.Warp`). Noise, the
     shape of its distribution and a factor on the epistemic part are learned from the subclass's honest predictions.
 
-    Subclasses implement ``_learn``, ``_latent``, ``_draw`` on coordinates and latent targets, and ``_files`` and
-    ``_restore`` for their weights. They never override what is implemented here.
+    Subclasses implement ``_learn``, ``_latent`` and ``_draw`` on coordinates and latent targets, and add their weights
+    to ``_state`` and ``_restore``. They override nothing else that is implemented here.
 
     Args:
         warp: ``"auto"`` chooses the scale of asinh(y/scale) by marginal likelihood (no warp included); ``"none"``
@@ -82,18 +64,17 @@ class WarpedSurrogate(Surrogate):
             the warp: it is there to make noise even, so it stays away where they are no evener on the warped scale. An
             update with such errors makes a warped fit learn anew, from all rows.
         seed: Everything random follows from it.
-        settings: The subclass's own constructor arguments, as plain data.
     """
 
-    def __init__(
-        self, *, warp: Literal["unless-std-error", "auto", "none"], seed: int, settings: Mapping[str, Any]
-    ) -> None:
-        if warp not in ("unless-std-error", "auto", "none"):
-            raise InvalidInputError(f"warp is 'unless-std-error', 'auto' or 'none', not {warp!r}")
-        if int(seed) != seed or seed < 0:
-            raise InvalidInputError(f"seed is a non-negative integer, not {seed!r}")
-        self._settings = {**settings, "warp": warp, "seed": int(seed)}
-        self.seed = int(seed)
+    warp: Literal["unless-std-error", "auto", "none"] = "unless-std-error"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.warp not in ("unless-std-error", "auto", "none"):
+            raise InvalidInputError(f"warp is 'unless-std-error', 'auto' or 'none', not {self.warp!r}")
+        if int(self.seed) != self.seed or self.seed < 0:
+            raise InvalidInputError(f"seed is a non-negative integer, not {self.seed!r}")
+        self.seed = int(self.seed)
         self._rows: Rows | None = None
         self._scaler: InputScaler
         self._warp: Warp
@@ -105,7 +86,9 @@ class WarpedSurrogate(Surrogate):
     @abstractmethod
     def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> OutOfFold:
         """Learn latent targets ``z`` (n,) at coordinates ``c`` (n, d); ``known`` (n,) are known noise variances.
-        ``warm``: rows were added to an earlier fit, hyper-parameters stay."""
+
+        ``warm``: rows were added to an earlier fit, hyper-parameters stay.
+        """
 
     @abstractmethod
     def _latent(self, c: Array) -> Latent:
@@ -115,54 +98,28 @@ class WarpedSurrogate(Surrogate):
     def _draw(self, c: Array, n: int, rng: np.random.Generator) -> Array:
         """``n`` joint draws of the latent mean function, (n, len(c))."""
 
-    @abstractmethod
-    def _files(self) -> dict[str, bytes]:
-        """The fitted weights: contents by file name."""
-
-    @abstractmethod
-    def _restore(self, files: dict[str, bytes]) -> None:
-        """The inverse of :meth:`_files`; rows, scalers and noise are already in place."""
-
     # What every subclass shares
 
     def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        std_error: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-        columns: Sequence[Column] | None = None,
+        self, X: ArrayLike, y: ArrayLike, *, columns: Sequence[Column] | None = None, **info: Unpack[RowInfo]
     ) -> Self:
-        rows = checked_rows(X, y, std_error, groups, columns=columns)
+        rows = checked_rows(X, y, columns=columns, **info)
         self.columns = None if columns is None else tuple(columns)
         self._scaler = InputScaler.fit(rows.x, columns)
-        scale = np.inf if self._settings["warp"] == "none" else choose_scale(self._scaler(rows.x), rows.y)
+        scale = np.inf if self.warp == "none" else choose_scale(self._scaler(rows.x), rows.y)
         self._warp = Warp.fit(rows.y, scale)
         if not self._warp_holds(rows):
             self._warp = Warp.fit(rows.y, np.inf)
         return self._learn_rows(rows, warm=False)
 
-    def update(
-        self, X: ArrayLike, y: ArrayLike, *, std_error: ArrayLike | None = None, groups: ArrayLike | None = None
-    ) -> Self:
-        old = self._fitted()
-        new = checked_rows(
-            X,
-            y,
-            std_error,
-            groups,
-            columns=self.columns,
-            width=old.x.shape[1],
-            first_group=int(old.groups.max()) + 1,
-        )
-        rows = old.join(new)
-        if not self._warp_holds(rows):
-            # What was learnt on the warped scale means nothing without it.
-            self._warp = Warp.fit(rows.y, np.inf)
-            return self._learn_rows(rows, warm=False)
-        self._warp = self._warp.bounded(rows.y)
-        return self._learn_rows(rows, warm=True)
+    def update(self, X: ArrayLike, y: ArrayLike, **info: Unpack[RowInfo]) -> Self:
+        old = self._learned(self._rows)
+        width, unused = old.x.shape[1], int(old.groups.max()) + 1
+        rows = old.join(checked_rows(X, y, columns=self.columns, width=width, first_group=unused, **info))
+        warm = self._warp_holds(rows)
+        # What was learnt on a warped scale means nothing without it.
+        self._warp = self._warp.bounded(rows.y) if warm else Warp.fit(rows.y, np.inf)
+        return self._learn_rows(rows, warm=warm)
 
     def _warp_holds(self, rows: Rows) -> bool:
         """Whether the known errors are evener on the scale of the warp: their logarithms spread less.
@@ -172,90 +129,49 @@ class WarpedSurrogate(Surrogate):
         those of a mean of costs do, bear both.
         """
         on = rows.std_error > 0
-        if np.isinf(self._warp.scale) or self._settings["warp"] == "auto" or not on.any():
+        if np.isinf(self._warp.scale) or self.warp == "auto" or not on.any():
             return True
         plain = np.log(rows.std_error[on])
         return bool(np.std(plain + np.log(self._warp.slope(rows.y[on]))) < np.std(plain))
 
     def _learn_rows(self, rows: Rows, *, warm: bool) -> Self:
-        c, z = self._scaler(rows.x), self._warp.to_latent(rows.y)
-        known = shrink_variances((rows.std_error * self._warp.slope(rows.y)) ** 2, c, z)
-        honest = self._learn(c, z, known, rows.groups, warm=warm)
-        p, residuals = honest.latent, z[honest.rows] - honest.latent.mean
-        self._noise = NoiseModel.fit(c[honest.rows], p.mean, p.variance, residuals, p.noise)
-        noise = self._noise.variance(c[honest.rows], p.mean, p.noise)
+        c, z, known = self._latent_rows(rows)
+        honest, p = self._learn(c, z, known, rows.groups, warm=warm)
+        c, residuals = c[honest], z[honest] - p.mean
+        self._noise = NoiseModel.fit(c, p.mean, p.variance, residuals, p.noise)
+        noise = self._noise.variance(c, p.mean, p.noise)
         self._shape = Shape.fit(residuals / np.sqrt(noise + self._noise.inflation**2 * p.variance + 1e-12))
         self._rows = rows
         return self
 
-    def predict(self, X: ArrayLike) -> WarpedPrediction:
-        c = self._coordinates(X)
+    def _latent_rows(self, rows: Rows) -> tuple[Array, Array, Array]:
+        """Coordinates (n, d), latent targets (n,) and their known noise variances (n,)."""
+        c, z = self._scaler(rows.x), self._warp.to_latent(rows.y)
+        return c, z, shrink_variances((rows.std_error * self._warp.slope(rows.y)) ** 2, c, z)
+
+    def _ask(self, X: ArrayLike) -> tuple[Array, Latent, Array]:
+        """Coordinates (n, d), the latent prediction, and the standard deviation of the noise, (n,)."""
+        rows = self._learned(self._rows)
+        c = self._scaler(check_queries(X, rows.x.shape[1], self.columns))
         p = self._latent(c)
-        return WarpedPrediction.of(
-            p.mean,
-            self._noise.inflation * np.sqrt(p.variance),
-            np.sqrt(self._noise.variance(c, p.mean, p.noise)),
-            self._warp,
-            self._shape,
-        )
+        return c, p, np.sqrt(self._noise.variance(c, p.mean, p.noise))
+
+    def predict(self, X: ArrayLike) -> WarpedPrediction:
+        _, p, noise = self._ask(X)
+        epistemic = self._noise.inflation * np.sqrt(p.variance)
+        return WarpedPrediction.of(p.mean, epistemic, noise, self._warp, self._shape)
 
     def sample(self, X: ArrayLike, n: int, rng: np.random.Generator) -> Array:
-        c = self._coordinates(X)
-        p = self._latent(c)
+        c, p, noise = self._ask(X)
         z = p.mean + self._noise.inflation * (self._draw(c, n, rng) - p.mean)
-        noise = np.sqrt(self._noise.variance(c, p.mean, p.noise))
         return self._warp.noisy_mean(z, np.broadcast_to(noise, z.shape), self._shape)[0]
 
-    def clone(self, *, seed: int | None = None) -> Self:
-        return type(self)(**{**self._settings, **({} if seed is None else {"seed": seed})})
+    def _state(self) -> dict[str, Any]:
+        rows = self._learned(self._rows)
+        shared = {"scaler": self._scaler, "warp": self._warp, "noise": self._noise, "shape": self._shape}
+        return {"rows": rows, **shared}
 
-    def config(self) -> dict[str, Any]:
-        for name, value in self._settings.items():
-            try:
-                json.dumps(value)
-            except TypeError:
-                raise InvalidInputError(
-                    f"{name} = {value!r} is not plain data, so this surrogate cannot be saved"
-                ) from None
-        return dict(self._settings)
-
-    def save(self, path: str | PathLike[str]) -> None:
-        rows = self._fitted()
-        state = {
-            "config": self.config(),
-            "columns": storage.columns_to_data(self.columns),
-            "warp": dict(vars(self._warp)),
-            "inflation": self._noise.inflation,
-        }
-        shared = {
-            **{f"rows.{name}": value for name, value in vars(rows).items()},
-            **{f"scaler.{name}": value for name, value in vars(self._scaler).items()},
-            "noise.weights": self._noise.weights,
-            "shape.nodes": self._shape.nodes,
-        }
-        files = {"shared.safetensors": storage.pack(shared), **self._files()}
-        storage.write(path, type(self).__name__, state, files)
-
-    @classmethod
-    def load(cls, path: str | PathLike[str], *, device: str = "cpu") -> Self:
-        _, state, files = storage.read(path, cls.__name__)
-        config = state["config"]
-        self = cls(**({**config, "device": device} if "device" in config else config))
-        shared = storage.unpack(files["shared.safetensors"])
-        self.columns = storage.columns_from_data(state["columns"])
-        self._rows = Rows(**{n: shared[f"rows.{n}"] for n in ("x", "y", "std_error", "groups")})
-        self._scaler = InputScaler(**{n: shared[f"scaler.{n}"] for n in ("log", "centre", "spread")})
-        self._warp = Warp(**state["warp"])
-        self._noise = NoiseModel(shared["noise.weights"], state["inflation"])
-        self._shape = Shape(shared["shape.nodes"])
-        self._restore(files)
-        return self
-
-    def _coordinates(self, X: ArrayLike) -> Array:
-        rows = self._fitted()
-        return self._scaler(check_queries(X, rows.x.shape[1], self.columns))
-
-    def _fitted(self) -> Rows:
-        if self._rows is None:
-            raise InvalidInputError(f"this {type(self).__name__} has learned nothing yet: call fit(X, y) first")
-        return self._rows
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._rows, self._scaler = take(state, "rows", Rows), take(state, "scaler", InputScaler)
+        self._warp, self._noise = take(state, "warp", Warp), take(state, "noise", NoiseModel)
+        self._shape = take(state, "shape", Shape)

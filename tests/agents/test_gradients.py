@@ -67,8 +67,9 @@ def test_value_gradient_alone():
     batch = policy_batch(rng, 32, 4, 3, False, np.float64)
     loss = nets.value_gradient(batch)
     assert loss == pytest.approx(np.mean((nets.values(batch["obs"]) - batch["return"]) ** 2))
-    assert not nets.parameters.part("actor").grad.any()
-    eps, weights = 1e-6, nets.parameters.part("critic").value
+    actor, critic = (nets.parameters.span(part) for part in ("actor", "critic"))
+    assert not nets.parameters.grad[actor].any()
+    eps, weights = 1e-6, nets.parameters.value[critic]
     for index in (0, 7, len(weights) - 1):
         before = weights[index]
         weights[index] = before + eps
@@ -76,7 +77,7 @@ def test_value_gradient_alone():
         weights[index] = before - eps
         down = np.mean((nets.values(batch["obs"]) - batch["return"]) ** 2)
         weights[index] = before
-        assert nets.parameters.part("critic").grad[index] == pytest.approx((up - down) / (2 * eps), abs=1e-7)
+        assert nets.parameters.grad[critic][index] == pytest.approx((up - down) / (2 * eps), abs=1e-7)
 
 
 @pytest.mark.parametrize("dueling", [False, True])

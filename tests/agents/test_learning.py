@@ -10,6 +10,7 @@ import time
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.vector import SyncVectorEnv
 
 from mbrl_split.agents import A2C, DQN, PPO, REINFORCE, Checkpoint, Linear, NonFiniteError, StopAt, zoo_run
 from mbrl_split.agents.conformance import Corridor
@@ -246,6 +247,19 @@ def test_a_full_rollout_asks_for_an_update():
         agent.collect(1)
     assert agent.update()["step"] == 8
     assert agent.update() == {}
+
+
+@pytest.mark.parametrize(("kind", "settings"), [(A2C, {"n_steps": 1}), (REINFORCE, {"max_steps": 1})])
+def test_a_rollout_of_reset_steps_alone_teaches_nothing_and_is_forgotten(kind, settings):
+    class Short(Corridor):
+        def step(self, action):
+            obs, reward, _, _, info = super().step(action)
+            return obs, reward, True, False, info
+
+    env = SyncVectorEnv([Short] * 2)
+    agent = kind(env.single_observation_space, env.single_action_space, seed=0, **settings)
+    history = agent.learn(env, 20)
+    assert history.column("step")[1].tolist() == list(range(2, 21, 2)), "every second step of both is a reset"
 
 
 def test_a_changed_source_drops_the_rollout_or_relabels(tmp_path):

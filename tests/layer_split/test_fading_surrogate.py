@@ -9,7 +9,7 @@ from mbrl_split.errors import InvalidInputError, UnsupportedError
 from mbrl_split.layer_split import FadingSurrogate, TableOracle, window_rows
 from mbrl_split.oracles import Ledger
 from mbrl_split.surrogates import GPSurrogate, Prediction, Surrogate, TabulatedSurrogate, load_surrogate
-from mbrl_split.surrogates.quantiles import SCORES, KnotPrediction
+from mbrl_split.surrogates.prediction import MASS, SCORES, QuantilePrediction
 
 SPLIT, NOISE = Column("split", "layers", 1, 6, "ordinal"), Column("noise", "RMS", 0.03, 3.0, "log")
 PLAIN = (SPLIT, NOISE, Column("m", "1", 0.5, 8.0, "log"))
@@ -78,14 +78,15 @@ def test_a_known_curve_is_integrated_over_the_fading(query):
 def test_the_skewness_of_the_windows_noise_shows_in_their_mean():
     skewed = Known(lambda X: np.full(len(X), 5.0))
     knots = stats.expon.ppf(special.ndtr(SCORES))[:, None] + 4  # mean 5, standard deviation 1, skewness 2
-    skewed.predict = lambda X: KnotPrediction(
-        np.full(len(X), 5.0), np.zeros(len(X)), np.ones(len(X)), values=knots + np.zeros(len(X))
+    skewed.predict = lambda X: QuantilePrediction(
+        np.full(len(X), 5.0), np.zeros(len(X)), np.ones(len(X)), lambda: knots + np.zeros(len(X))
     )
     rows = np.column_stack([queries(20, PLAIN[:2]), np.ones(20)])
     for windows in (1, 8):
         p = FadingSurrogate(skewed, windows=windows).fit(rows, np.ones(20), columns=PLAIN[:2]).predict([[2, 0.5]])
-        assert p.skewness[0] == pytest.approx(2 / np.sqrt(windows), rel=0.07)
         truth = stats.gamma(windows, loc=4, scale=1 / windows)
+        cubes = [MASS @ (values - 5) ** 3 for values in (p.knots[:, 0], truth.ppf(special.ndtr(SCORES)))]
+        assert cubes[0] == pytest.approx(cubes[1], rel=0.07)
         assert p.quantile(0.95)[0] == pytest.approx(truth.ppf(0.95), abs=0.05)
         assert (p.mean[0], p.std_aleatoric[0]) == pytest.approx((5.0, 1 / np.sqrt(windows)))
 

@@ -18,7 +18,7 @@ def fitted() -> GPSurrogate:
 def test_draws_have_the_posterior_covariance(fitted: GPSurrogate) -> None:
     """The covariance of many draws, against K − Kₓᵀ (K + noise)⁻¹ Kₓ by a plain inverse."""
     X = np.random.default_rng(1).random((6, 2))
-    c = fitted._coordinates(X)
+    c = fitted._scaler(X)
     cross = fitted._kernel(fitted._c, c)
     rows = fitted._factor @ fitted._factor.T
     expected = fitted._kernel(c, c) - cross.T @ np.linalg.inv(rows) @ cross

@@ -13,13 +13,13 @@ from sklearn.preprocessing import PolynomialFeatures
 from mbrl_split.columns import Column
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates import EnsembleSurrogate, GPSurrogate, MLPSurrogate, XGBoostSurrogate
-from mbrl_split.surrogates.bagging import out_of_bag
 from mbrl_split.surrogates.bayesian_linear import BayesianLinear
+from mbrl_split.surrogates.ensemble import out_of_bag
 from mbrl_split.surrogates.mlp import _leave_one_out
 from mbrl_split.surrogates.network import StackedNetwork, train
+from mbrl_split.surrogates.noise import shrink_variances
 from mbrl_split.surrogates.polynomial import Polynomial
 from mbrl_split.surrogates.rows import bootstrap_counts, folds, held_out
-from mbrl_split.surrogates.warped import shrink_variances
 
 COLUMNS = (Column("split", "layers", 1, 11, "ordinal"), Column("noise", "RMS", 0.03, 3.0, "log"))
 
@@ -91,16 +91,17 @@ def test_out_of_bag_spread_is_that_of_the_members_that_never_saw_the_row():
     rng = np.random.default_rng(0)
     counts, noise = rng.poisson(1.0, (10, 4000)), rng.standard_normal(4000)
     means = 0.1 * rng.standard_normal((10, 4000)) + np.where(counts > 0, noise, 0.0)
-    honest = out_of_bag(means, np.ones(4000), counts)
-    assert ((counts[:, honest.rows] == 0).sum(axis=0) >= 2).all()
-    assert len(honest.rows) > 3600
-    assert honest.latent.variance.mean() == pytest.approx(0.01, rel=0.05)
+    honest, p = out_of_bag(means, np.arange(4000.0), counts)
+    assert ((counts[:, honest] == 0).sum(axis=0) >= 2).all()
+    assert len(honest) > 3600
+    assert p.variance.mean() == pytest.approx(0.01, rel=0.05)
     assert means.var(axis=0, ddof=1).mean() > 0.1
-    assert honest.latent.mean.std() < 0.1
+    assert p.mean.std() < 0.1
+    np.testing.assert_array_equal(p.noise, honest)
     i = 5
-    missed = counts[:, honest.rows[i]] == 0
-    assert honest.latent.mean[i] == pytest.approx(means[missed, honest.rows[i]].mean())
-    assert honest.latent.variance[i] == pytest.approx(means[missed, honest.rows[i]].var(ddof=1))
+    missed = counts[:, honest[i]] == 0
+    assert p.mean[i] == pytest.approx(means[missed, honest[i]].mean())
+    assert p.variance[i] == pytest.approx(means[missed, honest[i]].var(ddof=1))
 
 
 def test_answers_without_gradients_are_those_with_them():

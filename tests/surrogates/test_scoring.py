@@ -6,7 +6,7 @@ from scipy import integrate, stats
 
 from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates import Prediction, score
-from mbrl_split.surrogates.quantiles import SCORES, KnotPrediction
+from mbrl_split.surrogates.prediction import SCORES, QuantilePrediction, knots_of
 from mbrl_split.surrogates.scoring import gaussian_crps, quantile_crps
 
 
@@ -44,7 +44,9 @@ def test_an_overconfident_forecast_is_found_out():
 
 
 def test_knots_of_a_normal_law_give_its_density():
-    p = KnotPrediction(np.zeros(3), np.zeros(3), np.ones(3), values=np.repeat(2 * SCORES[:, None], 3, axis=1))
+    law = Prediction(np.zeros(3), np.zeros(3), np.full(3, 2.0))
+    np.testing.assert_allclose(knots_of(law), np.repeat(2 * SCORES[:, None], 3, axis=1), atol=1e-12)
+    p = QuantilePrediction(law.mean, law.std_epistemic, law.std_aleatoric, lambda: knots_of(law))
     y = np.array([-3.0, 0.1, 4.0])
     np.testing.assert_allclose(p.log_density(y), stats.norm.logpdf(y, scale=2), rtol=1e-9)
     np.testing.assert_allclose(p.cdf(y), stats.norm.cdf(y, scale=2), rtol=1e-9)

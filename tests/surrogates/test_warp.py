@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from mbrl_split.surrogates.noise import NoiseModel
-from mbrl_split.surrogates.warp import Shape, Warp, WarpedPrediction, choose_scale
+from mbrl_split.surrogates.noise import NoiseModel, Shape
+from mbrl_split.surrogates.warp import Warp, WarpedPrediction, choose_scale
 
 GAUSSIAN = Shape.fit(np.empty(0), k=201)
 

@@ -108,7 +108,7 @@ def test_a_wrapper_refuses_an_inner_surrogate_that_is_not_its_own(tmp_path):
     for seed in (0, 1):
         table = TabulatedSurrogate(MLPSurrogate((8,), steps=5, seed=seed), 3)
         table.fit(X, X[:, 1], columns=(LEVEL, LOAD)).save(tmp_path / str(seed))
-    inner = [next((tmp_path / str(seed)).glob("inner-*")) for seed in (0, 1)]
+    inner = [next((tmp_path / str(seed)).glob("surrogate-*")) for seed in (0, 1)]
     for file in inner[0].iterdir():
         file.unlink()
     for file in inner[1].iterdir():
