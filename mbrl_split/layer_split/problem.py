@@ -24,6 +24,7 @@ from mbrl_split.layer_split.policies.planning import SessionPlanner
 from mbrl_split.layer_split.reward import split_reward
 from mbrl_split.layer_split.scenarios import scenario as named_scenario
 from mbrl_split.layer_split.tables.table import TableOracle
+from mbrl_split.llm.load import n_layers_of
 from mbrl_split.oracles import Ledger, Oracle
 from mbrl_split.refresh import RewardFunction
 from mbrl_split.registry import ORACLES, unknown
@@ -90,8 +91,11 @@ class LayerSplit(Problem):
 
     @cached_property
     def n_layers(self) -> int:
-        """L of the model."""
-        return TableOracle.load(self.model, self.scenario, half=self.half).n_layers
+        """L of the model: by the judge's table, and before that is measured by the model's own config."""
+        try:
+            return TableOracle.load(self.model, self.scenario, half=self.half).n_layers
+        except InvalidInputError:
+            return n_layers_of(self.model)
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -63,6 +63,23 @@ def load_pretrained(name: str | os.PathLike[str], *, device: str, dtype: str) ->
     return model.to(where), tokenizer, _card(Path(source)) if own else {}
 
 
+def n_layers_of(name: str | os.PathLike[str]) -> int:
+    """L of a model by its config alone; no weights are read.
+
+    Raises:
+        InvalidInputError: No such model, or the hub cannot be reached.
+        UnsupportedError: It is no causal LM of transformers.
+    """
+    source, local = _locate(os.fspath(name))
+    with quiet():
+        from transformers import AutoConfig
+
+        local = local or not _hub_reachable()
+        _check_config(source, local)
+        config = AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
+    return int(config.get_text_config().num_hidden_layers)
+
+
 def _locate(name: str) -> tuple[str, bool]:
     """(what transformers loads, whether it is on this disk)."""
     if name in data.MODELS:

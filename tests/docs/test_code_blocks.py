@@ -122,12 +122,13 @@ def test_commands_exist(line):
 
 def check_command(words):
     """The command and its options are known to the command line."""
-    if words[0] in cli.GROUPS:
+    plain, groups = cli._commands()
+    if words[0] in groups:
         if len(words) == 1:
             return
-        function = cli.GROUPS[words[0]][words[1]]
+        function = groups[words[0]][words[1]]
     else:
-        function = cli.COMMANDS[words[0]]
+        function = plain[words[0]]
     known = inspect.signature(function).parameters
     for option in (word for word in words if word.startswith("--")):
         assert option.removeprefix("--").replace("-", "_") in known, f"{' '.join(words)}: no option {option}"
