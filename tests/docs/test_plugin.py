@@ -183,4 +183,4 @@ def test_a_plug_in_that_cannot_be_loaded_is_one_line(tmp_path, capsys):
     assert "command 'lost' of the package broken 2.0 cannot be loaded" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         cli.main(["bench", "run", "absent.yaml"])
-    assert "cannot read the suite absent.yaml" in capsys.readouterr().err
+    assert "cannot read absent.yaml" in capsys.readouterr().err
