@@ -68,15 +68,13 @@ class XGBoostSurrogate(BaggedSurrogate):
             raise InvalidInputError(f"trend is 'auto', 'cubic' or 'none', not {self.trend!r}")
         if self.trend == "cubic" and (self.increasing or self.decreasing):
             raise InvalidInputError("a cubic trend cannot be held to monotone columns: trend is 'auto' or 'none' there")
-        self._boosters: list[Any]
-        self._trends: list[Polynomial]  # none: the boosters start from a constant
 
     def _train(self, c: Array, z: Array, counts: Array, weights: Array, *, warm: bool) -> None:
         weights = counts * weights
         possible = c.shape[1] <= MOST_COLUMNS and not self.increasing and not self.decreasing
         if self.trend == "cubic" and not possible:
             raise InvalidInputError(f"a cubic trend takes at most {MOST_COLUMNS} columns, not {c.shape[1]}")
-        trends: list[list[Polynomial]] = [] if self.trend == "cubic" else [[]]
+        trends: list[list[Polynomial]] = [] if self.trend == "cubic" else [[]]  # []: all start from a constant
         if self.trend != "none" and possible:
             trends.append([Polynomial.fit(c, z, w) for w in weights])
         fits = [(self._boosted(c, z, weights, t), t) for t in trends]

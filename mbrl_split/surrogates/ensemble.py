@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mbrl_split.errors import InvalidInputError
-from mbrl_split.surrogates.network import StackedNetwork, log_variance, train
+from mbrl_split.surrogates.network import NetworkSurrogate, log_variance
 from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.rows import bootstrap_counts
 from mbrl_split.surrogates.warped import Latent, OutOfFold, WarpedSurrogate, row_weights
@@ -86,7 +84,7 @@ class BaggedSurrogate(WarpedSurrogate):
 
 
 @dataclass(eq=False)
-class EnsembleSurrogate(BaggedSurrogate):
+class EnsembleSurrogate(NetworkSurrogate, BaggedSurrogate):
     """Heteroscedastic networks, trained and asked as one batched product.
 
     Each member has its own initial weights, its own bootstrap of the groups, and keeps the weights that did best on
@@ -118,53 +116,19 @@ class EnsembleSurrogate(BaggedSurrogate):
 
     members: int = 5
     _: KW_ONLY
-    hidden: Sequence[int] = (128, 128)
     steps: int = 800
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-3
-    device: str = "cpu"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.hidden = [int(h) for h in self.hidden]
-        if min(self.hidden, default=0) < 1 or min(self.steps, self.batch_size) < 1:
-            raise InvalidInputError("hidden widths, steps and batch_size are at least 1")
-        self._network: StackedNetwork
+    def _layout(self) -> tuple[int, int]:
+        return self.members, 2
 
     def _train(self, c: Array, z: Array, counts: Array, weights: Array, *, warm: bool) -> None:
-        if not warm:
-            self._network = self._new_network(c.shape[1])
         batches = math.ceil(len(z) / self.batch_size)
-        train(
-            self._network,
-            c,
-            z,
-            counts * weights,
-            (counts == 0) * weights,
-            loss="beta-nll",
-            steps=max(self.steps, _EPOCHS * batches),
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            seed=self.seed,
-            warm=warm,
-            # A look asks all rows: four an epoch where there are many, or the looks cost more than the training.
-            check_every=max(10, batches // 4),
-        )
+        # A look asks all rows: four an epoch where there are many, or the looks cost more than the training.
+        extent = {"steps": max(self.steps, _EPOCHS * batches), "check_every": max(10, batches // 4)}
+        seen, unseen = counts * weights, (counts == 0) * weights
+        self._train_network(c, z, seen, unseen, warm=warm, loss="beta-nll", **extent)
 
     def _answers(self, c: Array) -> tuple[Array, Array]:
         output = self._network.answer(c)
         noise = torch.exp(log_variance(torch.from_numpy(output[..., 1]))).mean(dim=0)
         return output[..., 0], noise.numpy()
-
-    def _new_network(self, width: int) -> StackedNetwork:
-        return StackedNetwork(self.members, [width, *self.hidden, 2], seed=self.seed, device=self.device)
-
-    def _state(self) -> dict[str, Any]:
-        return super()._state() | self._network.arrays()
-
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        super()._restore(state)
-        self._network = self._new_network(len(self._scaler.centre))
-        self._network.restore(state)

@@ -68,10 +68,9 @@ class SklearnSurrogate(BaggedSurrogate):
         if not (hasattr(self._estimator, "fit") and hasattr(self._estimator, "predict")):
             raise InvalidInputError(f"estimator is a scikit-learn regressor, not a {type(self.estimator).__name__}")
         self.estimator = _describe(self._estimator)
-        self._bag: list[Any]
 
     def _train(self, c: Array, z: Array, counts: Array, weights: Array, *, warm: bool) -> None:
-        self._bag = []
+        self._bag: list[Any] = []
         for k, count in enumerate(counts.astype(np.int64)):
             member = clone(self._estimator)
             if "random_state" in member.get_params():

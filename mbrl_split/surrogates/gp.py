@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from mbrl_split.surrogates.warped import Latent, OutOfFold, WarpedSurrogate
 _CHUNK = 4096  # rows predicted at once, which bounds the memory of the cross-covariance
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class GPSurrogate(WarpedSurrogate):
     """A Gaussian process with a Matérn-5/2 kernel, one length scale per coordinate, a linear trend, and uneven noise.
 
@@ -52,7 +52,6 @@ class GPSurrogate(WarpedSurrogate):
         True
     """
 
-    _: KW_ONLY
     hyper_rows: int = 1500
     max_rows: int = 3000
     restarts: int = 0

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates.bayesian_linear import BayesianLinear
-from mbrl_split.surrogates.network import StackedNetwork, train
+from mbrl_split.surrogates.network import NetworkSurrogate
 from mbrl_split.surrogates.prediction import Array
 from mbrl_split.surrogates.rows import folds
 from mbrl_split.surrogates.storage import take
-from mbrl_split.surrogates.warped import Latent, OutOfFold, WarpedSurrogate, row_weights
+from mbrl_split.surrogates.warped import Latent, OutOfFold, row_weights
 
 _FOLDS = 4
 
 
 @dataclass(eq=False)
-class MLPSurrogate(WarpedSurrogate):
+class MLPSurrogate(NetworkSurrogate):
     """A multi-layer perceptron trained on squared error, whose last layer is Bayesian linear regression.
 
     Beside the network, and in one batched product with it, run four more that each hold out a quarter of the groups.
@@ -52,40 +51,14 @@ class MLPSurrogate(WarpedSurrogate):
     """
 
     hidden: Sequence[int] = (128, 128)
-    _: KW_ONLY
-    steps: int = 600
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-3
-    device: str = "cpu"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.hidden = [int(h) for h in self.hidden]
-        if min(self.hidden, default=0) < 1 or min(self.steps, self.batch_size) < 1:
-            raise InvalidInputError("hidden widths, steps and batch_size are at least 1")
-        self._network: StackedNetwork
-        self._head: BayesianLinear
+    def _layout(self) -> tuple[int, int]:
+        return _FOLDS + 1, 1
 
     def _learn(self, c: Array, z: Array, known: Array, groups: NDArray[np.int64], *, warm: bool) -> OutOfFold:
-        if not warm:
-            self._network = self._new_network(c.shape[1])
         weights = row_weights(known)
         held = folds(groups, _FOLDS, self.seed)  # network 0 holds nothing out, network k the k-th fold
-        train(
-            self._network,
-            c,
-            z,
-            ~held * weights,
-            held * weights,
-            loss="mse",
-            steps=self.steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            seed=self.seed,
-            warm=warm,
-        )
+        self._train_network(c, z, ~held * weights, held * weights, warm=warm, loss="mse", steps=self.steps)
         phi = self._features(c)
         self._head = BayesianLinear.fit(phi[0], z, weights)
         mean, variance = _leave_one_out(self._head, phi[0], z, weights)
@@ -101,16 +74,11 @@ class MLPSurrogate(WarpedSurrogate):
     def _draw(self, c: Array, n: int, rng: np.random.Generator) -> Array:
         return self._head.draw(self._features(c)[0], n, rng)
 
-    def _new_network(self, width: int) -> StackedNetwork:
-        return StackedNetwork(_FOLDS + 1, [width, *self.hidden, 1], seed=self.seed, device=self.device)
-
     def _state(self) -> dict[str, Any]:
-        return super()._state() | self._network.arrays() | {"head": self._head}
+        return super()._state() | {"head": self._head}
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         super()._restore(state)
-        self._network = self._new_network(len(self._scaler.centre))
-        self._network.restore(state)
         self._head = take(state, "head", BayesianLinear)
 
     def _features(self, c: Array) -> Array:

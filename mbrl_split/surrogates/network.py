@@ -1,10 +1,12 @@
-"""Several small networks as one batched product."""
+"""Several small networks as one batched product, and what surrogates made of them share."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mbrl_split.errors import InvalidInputError
 from mbrl_split.surrogates.prediction import Array
+from mbrl_split.surrogates.warped import WarpedSurrogate
 
 _CHUNK = 128
 
@@ -154,8 +158,7 @@ def train(
     optimizer = make_optimizer(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
     generator = torch.Generator().manual_seed(seed)
     n = len(x_all)
-    batches = [slice(None)] if n <= batch_size else []
-    order: list[Tensor] = []
+    order: list[Any] = []
     watched = h_all.sum(dim=1) > 0
     best = torch.full((len(h_all),), torch.inf, device=device)
     snapshot = [p.detach().clone() for p in parameters]
@@ -163,15 +166,13 @@ def train(
     for step in range(1, steps + 1):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * (0.525 + 0.475 * math.cos(math.pi * step / steps))
-        if batches:
-            xb, zb, wb = x_all, z_all, w_all
-        else:
-            if not order:
-                order = list(torch.split(torch.randperm(n, generator=generator).to(device), batch_size))
-            rows = order.pop()
-            xb, zb, wb = x_all[rows], z_all[rows], w_all[:, rows]
-        row_loss = _losses(network(xb), zb, loss)
-        total = (row_loss * wb).sum(dim=1) / wb.sum(dim=1).clamp_min(1e-6)
+        if not order and n <= batch_size:
+            order = [slice(None)]
+        elif not order:
+            order = list(torch.split(torch.randperm(n, generator=generator).to(device), batch_size))
+        rows = order.pop()
+        row_loss, w = _losses(network(x_all[rows]), z_all[rows], loss), w_all[:, rows]
+        total = (row_loss * w).sum(dim=1) / w.sum(dim=1).clamp_min(1e-6)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(total.sum())
         optimizer.step()
@@ -200,3 +201,44 @@ def _losses(output: Tensor, z: Tensor, loss: Literal["mse", "nll", "beta-nll"]) 
     mean, spread = output[..., 0], log_variance(output[..., 1])
     nll = 0.5 * (spread + (z - mean) ** 2 * torch.exp(-spread))
     return nll * torch.exp(0.5 * spread).detach() if loss == "beta-nll" else nll
+
+
+@dataclass(eq=False, kw_only=True)
+class NetworkSurrogate(WarpedSurrogate):
+    """Base of the surrogates made of networks: their settings, their training, and their weights on disk."""
+
+    hidden: Sequence[int] = (128, 128)
+    steps: int = 600
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-3
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.hidden = [int(h) for h in self.hidden]
+        if min(self.hidden, default=0) < 1 or min(self.steps, self.batch_size) < 1:
+            raise InvalidInputError("hidden widths, steps and batch_size are at least 1")
+
+    @abstractmethod
+    def _layout(self) -> tuple[int, int]:
+        """How many networks there are, and how many outputs each has."""
+
+    def _new_network(self, width: int) -> StackedNetwork:
+        members, outputs = self._layout()
+        return StackedNetwork(members, [width, *self.hidden, outputs], seed=self.seed, device=self.device)
+
+    def _train_network(self, c: Array, z: Array, weights: Array, held_out: Array, *, warm: bool, **more: Any) -> None:
+        """:func:`train` with these settings; ``more`` are those that only the subclass knows."""
+        if not warm:
+            self._network = self._new_network(c.shape[1])
+        own = {name: getattr(self, name) for name in ("batch_size", "learning_rate", "weight_decay", "seed")}
+        train(self._network, c, z, weights, held_out, warm=warm, **own, **more)
+
+    def _state(self) -> dict[str, Any]:
+        return super()._state() | self._network.arrays()
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
+        self._network = self._new_network(len(self._scaler.centre))
+        self._network.restore(state)

@@ -53,21 +53,20 @@ class StoredSurrogate(Surrogate):
             raise InvalidInputError(f"this {type(self).__name__} has learned nothing yet: call fit first")
         return what
 
+    def _held(self) -> dict[str, Surrogate]:
+        """The fields that are surrogates."""
+        return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Surrogate)}
+
     def _settings(self) -> dict[str, Any]:
-        """The fields that are plain data."""
-        settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in self._held()}
+        """The other fields: plain data, or it is said which is not."""
+        held = self._held()
+        settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in held}
         for name, value in settings.items():
             try:
                 json.dumps(value)
             except TypeError:
-                raise InvalidInputError(
-                    f"{name} = {value!r} is not plain data, so this surrogate cannot be saved"
-                ) from None
+                raise InvalidInputError(f"{name} = {value!r} is not plain data and cannot be saved") from None
         return settings
-
-    def _held(self) -> dict[str, Surrogate]:
-        """The fields that are surrogates."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Surrogate)}
 
     def clone(self, *, seed: int | None = None) -> Self:
         changes: dict[str, Any] = {name: inner.clone(seed=seed) for name, inner in self._held().items()}
@@ -84,15 +83,15 @@ class StoredSurrogate(Surrogate):
         body["columns"] = None if self.columns is None else [dict(vars(c)) for c in self.columns]
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
-        kept = {name: _save_inside(folder, name, inner) for name, inner in self._held().items()}
-        kept["state"] = {"name": f"state-{_sha256(content)[:12]}.safetensors", "sha256": _sha256(content)}
-        _replace(folder / kept["state"]["name"], content)
-        body["kept"] = kept
-        text = json.dumps({**body, "sha256": _digest(body)}, indent=1, sort_keys=True)
+        body["holds"] = {name: _save_inside(folder, name, inner) for name, inner in self._held().items()}
+        body["state"] = {"name": f"state-{_sha256(content)[:12]}.safetensors", "sha256": _sha256(content)}
+        _replace(folder / body["state"]["name"], content)
+        text = json.dumps({**body, "sha256": _sha256_of(body)}, indent=1, sort_keys=True)
         _replace(folder / MANIFEST, text.encode())
-        current = {entry["name"] for entry in kept.values()}
+        current = {"state": body["state"], **body["holds"]}
         for old in folder.iterdir():
-            if old.name.rpartition("-")[0] in kept and old.name not in current:
+            stem = old.name.rpartition("-")[0]
+            if stem in current and old.name != current[stem]["name"]:
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
 
     @classmethod
@@ -100,18 +99,16 @@ class StoredSurrogate(Surrogate):
         body, folder = _read_manifest(path), Path(path)
         if body["kind"] != cls.__name__:
             raise UnsupportedError(f"{folder} holds a {body['kind']}, not a {cls.__name__}")
+        content = _read_whole(folder / Path(body["state"]["name"]).name, body["state"]["sha256"])
         settings = body["config"] | ({"device": device} if "device" in body["config"] else {})
-        for name, entry in body["kept"].items():
-            kept = folder / Path(entry["name"]).name
-            content = _read_whole(kept if name == "state" else kept / MANIFEST, entry["sha256"])
-            if name == "state":
-                # Copied: an array that starts anywhere in a buffer can take another path through a matrix product.
-                state = {n: a.copy() if a.ndim else a.item() for n, a in parse_tensors(content).items()}
-            else:
-                settings[name] = load_surrogate(kept, device=device)
+        for name, entry in body["holds"].items():
+            inner = folder / Path(entry["name"]).name
+            _read_whole(inner / MANIFEST, entry["sha256"])
+            settings[name] = load_surrogate(inner, device=device)
         self = cls(**settings)
         self.columns = None if body["columns"] is None else tuple(Column(**c) for c in body["columns"])
-        self._restore(state)
+        # Copied: an array that starts anywhere in a buffer can take another path through a matrix product.
+        self._restore({n: a.copy() if a.ndim else a.item() for n, a in parse_tensors(content).items()})
         return self
 
 
@@ -163,7 +160,7 @@ def _read_manifest(path: str | PathLike[str]) -> dict[str, Any]:
     file = Path(path) / MANIFEST
     try:
         body: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        intact = body.pop("sha256") == _digest(body)
+        intact = body.pop("sha256") == _sha256_of(body)
     except FileNotFoundError:
         raise UnsupportedError(f"no saved surrogate in {path} ({MANIFEST} is missing)") from None
     except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
@@ -186,7 +183,7 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _digest(body: Mapping[str, Any]) -> str:
+def _sha256_of(body: Mapping[str, Any]) -> str:
     return _sha256(json.dumps(body, sort_keys=True).encode())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any, Self, Unpack
 
 import numpy as np
@@ -33,33 +34,30 @@ class Table:
         self, surrogate: Surrogate, columns: Sequence[Column], counts: Sequence[int], increasing: Sequence[str]
     ) -> None:
         self.columns = tuple(columns)
-        self.counts = tuple(counts)
         axes = [c.from_unit(np.linspace(0, 1, n)) for c, n in zip(columns, counts, strict=True)]
         points = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], axis=1)
-        self._prediction = surrogate.predict(points)
-        mean = self._prediction.mean.reshape(counts)
+        p = self._prediction = surrogate.predict(points)
+        mean = p.mean.reshape(counts)
         for name in increasing:
             axis = [c.name for c in columns].index(name)
             mean = np.apply_along_axis(isotonic_regression, axis, mean)
-        self._shift = mean.ravel() - self._prediction.mean
-        p = self._prediction
+        self._shift = mean.ravel() - p.mean
         self.values = np.ascontiguousarray(np.stack([mean.ravel(), p.std_epistemic, p.std_aleatoric], axis=1))
         # Position on the grid = (coordinate − origin)·density, with a log column's coordinate its logarithm.
         self._log = np.flatnonzero([c.scale == "log" for c in columns])
         self._ordinal = np.flatnonzero([c.scale == "ordinal" for c in columns])
         ends = [np.log([c.low, c.high]) if c.scale == "log" else np.array([c.low, c.high]) for c in columns]
-        self._origin = np.array([low for low, _ in ends])
-        length = np.array([high - low for low, high in ends])
+        self._origin, high = np.array(ends).T
+        length = high - self._origin
         self._last = np.array(counts) - 1
         self._density = np.where(length > 0, self._last / np.where(length > 0, length, 1.0), 0.0)
         self._strides = np.array([int(np.prod(counts[j + 1 :])) for j in range(len(counts))])
         # An ordinal column lies on its grid points exactly: it needs no second corner.
-        steps = [(0,) if c.scale == "ordinal" or n == 1 else (0, 1) for c, n in zip(columns, counts, strict=True)]
-        corners = np.stack([a.ravel() for a in np.meshgrid(*steps, indexing="ij")], axis=1)
-        self._moving = np.flatnonzero([len(s) > 1 for s in steps])
-        self._corners = corners[:, self._moving].astype(bool)
-        self._offsets = corners @ self._strides
-        self._top = np.where([len(s) > 1 for s in steps], self._last - 1, self._last)
+        moves = np.array([c.scale != "ordinal" and n > 1 for c, n in zip(columns, counts, strict=True)])
+        self._moving = np.flatnonzero(moves)
+        self._corners = np.array(list(product((False, True), repeat=len(self._moving))), dtype=bool)
+        self._offsets = self._corners @ self._strides[moves]
+        self._top = self._last - moves
 
     @cached_property
     def knots(self) -> Array:

@@ -1,5 +1,7 @@
 """Tabulated and recalibrated surrogates."""
 
+import hashlib
+import json
 import subprocess
 import sys
 
@@ -115,6 +117,52 @@ def test_a_wrapper_refuses_an_inner_surrogate_that_is_not_its_own(tmp_path):
         (inner[0] / file.name).write_bytes(file.read_bytes())
     with pytest.raises(UnsupportedError):
         load_surrogate(tmp_path / "0")
+
+
+def test_saving_again_leaves_nothing_of_the_earlier_save(tmp_path):
+    X = queries(30, (LEVEL, LOAD))
+    for seed in (0, 1):
+        table = TabulatedSurrogate(MLPSurrogate((8,), steps=5, seed=seed), 3)
+        table.fit(X, X[:, 1], columns=(LEVEL, LOAD)).save(tmp_path / "s")
+        table.save(tmp_path / "s")
+    for folder in (tmp_path / "s", next((tmp_path / "s").glob("surrogate-*"))):
+        assert len(list(folder.glob("state-*"))) == 1
+    assert len(list((tmp_path / "s").iterdir())) == 3
+    np.testing.assert_array_equal(load_surrogate(tmp_path / "s").predict(X).mean, table.predict(X).mean)
+
+
+def test_a_clone_has_the_settings_of_what_it_holds_and_has_learned_nothing():
+    X = queries(30, (LEVEL, LOAD))
+    table = TabulatedSurrogate(RecalibratedSurrogate(MLPSurrogate((8,), steps=5, seed=3)), {"load": 5})
+    table.fit(X, X[:, 1], columns=(LEVEL, LOAD))
+    settings = table.config()
+    assert settings["grid"] == {"load": 5}
+    assert settings["surrogate"]["surrogate"] == MLPSurrogate((8,), steps=5, seed=3).config()
+    other = table.clone(seed=7)
+    assert other.columns is None
+    assert other.config()["surrogate"]["seed"] == other.config()["surrogate"]["surrogate"]["seed"] == 7
+    assert table.config() == table.clone().config() == settings
+    with pytest.raises(InvalidInputError, match="learned nothing"):
+        other.predict(X)
+
+
+def test_a_save_of_another_format_is_refused(tmp_path):
+    GPSurrogate().fit(np.eye(3), np.ones(3)).save(tmp_path / "s")
+    manifest = tmp_path / "s" / "surrogate.json"
+    body = {**json.loads(manifest.read_text()), "format": 1}
+    del body["sha256"]
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    manifest.write_text(json.dumps({**body, "sha256": digest}))
+    with pytest.raises(UnsupportedError, match="format 1"):
+        load_surrogate(tmp_path / "s")
+
+
+@pytest.mark.parametrize("columns", [(LEVEL,), (LEVEL, Column("n", "1", 2, 2)), (Column("n", "1", 2, 2),)])
+def test_a_table_without_a_column_between_grid_points(columns):
+    inner = Known(lambda X: X.sum(axis=1))
+    X = queries(50, columns)
+    table = TabulatedSurrogate(inner).fit(X, np.ones(50), columns=columns)
+    np.testing.assert_array_equal(table.predict(X).mean, inner.f(X))
 
 
 def test_the_room_can_be_lifted_out():
