@@ -24,7 +24,8 @@ def write_landscape(model: str, out: Path, names: Sequence[str] = (), *, half: s
     """
     found = read_landscape(model, names, half=half)
     command = f"mbrl-split landscape {model}" + "".join(f" --scenario {n}" for n in names)
-    files = {"landscape.json": _json(found, command), "landscape.md": _markdown(found, command)}
+    data = json.dumps({"command": command, **asdict(found)}, indent=1, ensure_ascii=False) + "\n"
+    files = {"landscape.json": data, "landscape.md": _markdown(found, command)}
     for view in found.views:
         files[f"{view.name}-nll.svg"] = nll_by_split(view)
         files[f"{view.name}-best.svg"] = best_by_intensity(view)
@@ -37,10 +38,6 @@ def write_landscape(model: str, out: Path, names: Sequence[str] = (), *, half: s
     except OSError as error:
         raise InvalidInputError(f"cannot write {out}: {error.strerror}") from error
     return found
-
-
-def _json(found: Landscape, command: str) -> str:
-    return json.dumps({"command": command, **asdict(found)}, indent=1, ensure_ascii=False) + "\n"
 
 
 def _markdown(found: Landscape, command: str) -> str:

@@ -83,10 +83,6 @@ class Family:
         return replace(scenario, name=f"{scenario.name} ({self.name})", channel=self.channel, context=context)
 
 
-def _ratio_points(levels: Levels) -> NDArray[np.float64]:
-    return np.array([*levels["noise"], PURE_NOISE])[:, None]
-
-
 def _snr_points(levels: Levels) -> NDArray[np.float64]:
     return np.array([*levels["snr_db"][::-1], -20 * np.log10(PURE_NOISE)])[:, None]
 
@@ -114,28 +110,22 @@ _BITS: Levels = {"bits": tuple(float(x) for x in range(2, 17))}
 _STILL = ChannelSpec(fading="none")
 
 
-def _lost(unit: Literal["element", "token"]) -> Family:
+def _numbered(name: str, axis: Literal["loss", "bits"], levels: Levels, channel: ChannelSpec) -> Family:
+    """A family whose one axis is the context's number itself."""
     return Family(
-        f"erasure-{unit}",
-        replace(_STILL, kind="erasure", unit=unit),
-        "loss",
-        _LOSS,
-        ("loss",),
-        lambda levels: np.array(levels["loss"])[:, None],
-        lambda levels: LossGrid(tuple(levels["loss"])),
+        name,
+        channel,
+        axis,
+        levels,
+        (axis,),
+        lambda levels: np.array(levels[axis])[:, None],
+        lambda levels: LossGrid(tuple(levels[axis]), from_zero=axis == "loss"),
     )
 
 
-def _rounded(scale: Literal["token", "tensor"]) -> Family:
-    return Family(
-        f"quantise-{scale}",
-        replace(_STILL, kind="quantise", scale=scale),
-        "bits",
-        _BITS,
-        ("bits",),
-        lambda levels: np.array(levels["bits"])[:, None],
-        lambda levels: LossGrid(tuple(levels["bits"]), from_zero=False),
-    )
+def _snr(power: Literal["token", "tensor"]) -> Family:
+    channel = replace(_STILL, kind="snr", power=power)
+    return Family(f"snr-{power}", channel, "snr_db", _SNR, ("snr_db",), _snr_points, _snr_grid)
 
 
 FAMILIES: dict[str, Family] = {
@@ -147,7 +137,7 @@ FAMILIES: dict[str, Family] = {
             "noise",
             {"noise": tuple(float(f"{x:.4g}") for x in np.geomspace(0.1, 100, 16))},
             ("noise",),
-            _ratio_points,
+            lambda levels: np.array([*levels["noise"], PURE_NOISE])[:, None],
             lambda levels: RatioGrid(tuple(levels["noise"])),
         ),
         Family(
@@ -162,20 +152,10 @@ FAMILIES: dict[str, Family] = {
             _raw_points,
             lambda levels: GainGrid(tuple(levels["noise"]), tuple(levels["gain"])),
         ),
-        Family(
-            "snr-token", replace(_STILL, kind="snr", power="token"), "snr_db", _SNR, ("snr_db",), _snr_points, _snr_grid
-        ),
-        Family(
-            "snr-tensor",
-            replace(_STILL, kind="snr", power="tensor"),
-            "snr_db",
-            _SNR,
-            ("snr_db",),
-            _snr_points,
-            _snr_grid,
-        ),
-        _lost("element"),
-        _lost("token"),
+        _snr("token"),
+        _snr("tensor"),
+        _numbered("erasure-element", "loss", _LOSS, replace(_STILL, kind="erasure", unit="element")),
+        _numbered("erasure-token", "loss", _LOSS, replace(_STILL, kind="erasure", unit="token")),
         Family(
             "erasure-packet",
             ChannelSpec(kind="packet"),
@@ -185,18 +165,17 @@ FAMILIES: dict[str, Family] = {
             _packet_points,
             lambda levels: LossGrid(tuple(levels["loss"]), outage_db=0.0),
         ),
-        _rounded("token"),
-        _rounded("tensor"),
+        _numbered("quantise-token", "bits", _BITS, replace(_STILL, kind="quantise", scale="token")),
+        _numbered("quantise-tensor", "bits", _BITS, replace(_STILL, kind="quantise", scale="tensor")),
     )
 }
 """The families of channels that share a measured table, by name."""
 
-_PACKETS = ("conceal", "mtu", "header", "interleave")
 _HEEDED = {
     "radio": ("csi",),
     "snr": ("csi", "power"),
     "erasure": ("unit", "conceal"),
-    "packet": _PACKETS,
+    "packet": ("conceal", "mtu", "header", "interleave"),
     "quantise": ("scale",),
 }
 """What each kind of channel heeds, apart from the law of the gain, which is integrated afterwards."""

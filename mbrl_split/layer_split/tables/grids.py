@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mbrl_split.layer_split.tables.fading import (
+from mbrl_split.channels.fading_integral import (
     FadingLaw,
     NakagamiFading,
     NoFading,

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -227,9 +228,13 @@ def measure(
     share = check_rows(plan.cells(oracle.model.n_layers), oracle.columns)[i::n]
     share = share[np.argsort(share[:, 0], kind="stable")]
     waiting = [row for row in share if store.read(_key(oracle, plan, row)) is None]
-    clock = _Clock(oracle.model.n_layers, len(share), share, waiting, progress)
-    for row in _done(plan, store, waiting, jobs):
-        clock.tick(row)
+    report = progress or (lambda done, total, left: None)
+    # A cell costs its suffix, and the head and the noise, which every split pays: about a quarter of the layers.
+    work, spent, started = sum(1.25 * oracle.model.n_layers - row[0] for row in waiting), 0.0, time.monotonic()
+    report(len(share) - len(waiting), len(share), float("nan"))
+    for done, row in enumerate(_done(plan, store, waiting, jobs), len(share) - len(waiting) + 1):
+        spent += 1.25 * oracle.model.n_layers - row[0]
+        report(done, len(share), (time.monotonic() - started) / spent * (work - spent))
     return len(waiting)
 
 
@@ -276,11 +281,9 @@ def build_table(
         clean_nll=records["clean_nll"][0, 0, :, 0],
         capped=records["nll"] >= cap,
         seconds=found.seconds.reshape(len(splits), len(points)),
-        about={},
+        about=_about(plan, oracle, names, cap, float(found.seconds.sum()), command or plan.command),
     )
-    about = _about(plan, oracle, names, cap, float(found.seconds.sum()), command or plan.command)
     target = Path(path) if path is not None else table_path(plan.model, plan.family, plan.half, plan.text)
-    table.about.update(about)
     return write_table(table, target)
 
 
@@ -297,40 +300,6 @@ def print_progress(stream: TextIO | None = None, every: float = 10.0) -> Progres
         print(f"{done}/{total} cells measured{rest}", file=out, flush=True)
 
     return report
-
-
-class _Clock:
-    """Counts finished cells and estimates the time left from what their suffixes cost."""
-
-    def __init__(
-        self,
-        n_layers: int,
-        total: int,
-        share: NDArray[np.float64],
-        waiting: Sequence[NDArray[np.float64]],
-        progress: Progress | None,
-    ) -> None:
-        self.n_layers, self.total, self.progress = n_layers, total, progress
-        self.finished = len(share) - len(waiting)
-        self.left = sum(self._cost(row) for row in waiting)
-        self.spent = 0.0
-        self.started = time.monotonic()
-        self._report()
-
-    def tick(self, row: NDArray[np.float64]) -> None:
-        self.finished += 1
-        self.spent += self._cost(row)
-        self.left -= self._cost(row)
-        self._report()
-
-    def _cost(self, row: NDArray[np.float64]) -> float:
-        # The suffix, and the head and the noise, which every split pays: about a quarter of the layers.
-        return float(1.25 * self.n_layers - row[0])
-
-    def _report(self) -> None:
-        if self.progress is not None:
-            elapsed = time.monotonic() - self.started
-            self.progress(self.finished, self.total, elapsed / self.spent * self.left if self.spent else float("nan"))
 
 
 def _done(
@@ -434,8 +403,6 @@ def _about(
 def _versions(*names: str) -> dict[str, str]:
     found = {}
     for name in names:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found

@@ -168,7 +168,9 @@ class TableOracle(Oracle):
     def price(self, X: ArrayLike, *, seeds: ArrayLike, size: int | None = None) -> Price:
         plain = super().price(X, seeds=seeds, size=size)
         self._rows(X)
-        windows = self.table.windows[self._draws(np.asarray(seeds), self._count(plain.size), self.draws).windows]
+        windows = self.table.windows[
+            draw(np.asarray(seeds), len(self.table.windows), self._count(plain.size), self.draws).windows
+        ]
         return replace(plain, references=tuple(windows), reference_size=self.scenario.window)
 
     def key(self, row: ArrayLike, *, seed: int, size: int) -> str:
@@ -180,7 +182,7 @@ class TableOracle(Oracle):
         n, s = len(x), check_seeds(seeds, len(x))
         plain = super().price(x, seeds=s, size=size)
         count, n_draws = self._count(plain.size), self.draws
-        found = self._draws(s, count, n_draws)
+        found = draw(s, len(self.table.windows), count, n_draws)
         gains, damage = self._replay(x, place, found)
         records = np.zeros((n, n_draws, count), WINDOW_DTYPE)
         records["query"] = np.arange(n)[:, None, None]
@@ -206,7 +208,7 @@ class TableOracle(Oracle):
         """``measure(X, seeds=seeds).mean`` without its records: what training on a table asks for, (n,), nats/token."""
         x, place = self._rows(X)
         s = check_seeds(seeds, len(x))
-        found = self._draws(s, self._count(self.evaluation_size), self.draws)
+        found = draw(s, len(self.table.windows), self._count(self.evaluation_size), self.draws)
         _, damage = self._replay(x, place, found)
         clean = self.table.clean_nll[found.windows][:, None]
         by_window = (np.minimum(clean + damage, self.table.about["cap"]) - clean).mean(axis=1)
@@ -339,9 +341,6 @@ class TableOracle(Oracle):
                 f"{window * self.draws * n} ({self.name} holds {n} windows), not {size}"
             )
         return count
-
-    def _draws(self, seeds: NDArray[np.int64], count: int, n_draws: int) -> ReplayDraws:
-        return draw(seeds, len(self.table.windows), count, n_draws)
 
     def _replay(self, x: Floats, place: NDArray[np.int64], found: ReplayDraws) -> tuple[Floats, Floats]:
         """Gains and damages, (n, draws, windows) each."""

@@ -103,7 +103,8 @@ def write_table(table: TableData, path: str | os.PathLike[str]) -> Path:
     frame = pa.table(columns).replace_schema_metadata({_KEY: json.dumps(about)})
     buffer = pa.BufferOutputStream()
     # Only the NLL has many distinct values: a dictionary would make it larger.
-    pq.write_table(frame, buffer, compression="zstd", compression_level=9, use_dictionary=_repeated(columns))
+    repeated = [name for name in columns if name not in ("nll", "capped")]
+    pq.write_table(frame, buffer, compression="zstd", compression_level=9, use_dictionary=repeated)
     payload = buffer.getvalue().to_pybytes()
     if len(payload) > LARGEST:
         raise UnsupportedError(f"the table has {len(payload):,} bytes, more than the {LARGEST:,} that may be shipped")
@@ -231,10 +232,6 @@ def _check_free(target: Path, identity: dict[str, Any]) -> None:
             f"{target} holds a table of something else (it differs in {', '.join(keys)}): "
             "move it away, or write to another path"
         )
-
-
-def _repeated(columns: dict[str, Any]) -> list[str]:
-    return [name for name in columns if name not in ("nll", "capped")]
 
 
 def _card(target: Path) -> Path:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from mbrl_split.errors import InvalidInputError
-from mbrl_split.layer_split.tables.fading import (
+from mbrl_split.channels.fading_integral import (
     NakagamiFading,
     NoFading,
     RiceFading,
@@ -15,6 +14,7 @@ from mbrl_split.layer_split.tables.fading import (
     hat_weights,
     ratio_weights,
 )
+from mbrl_split.errors import InvalidInputError
 
 SHAPES = (0.5, 1.0, 2.0, 4.0, 8.0)
 RATIOS = np.geomspace(0.1, 100, 16)
