@@ -44,9 +44,9 @@ class Generation:
         return self.text
 
 
-def transmission_seed(seed: int, transmission: int) -> int:
-    """The channel seed of the k-th crossing: it follows from (seed, k) alone."""
-    return int(np.random.SeedSequence([seed, transmission]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def transmission_seed(seed: int, *crossing: int) -> int:
+    """The channel seed of a crossing: it follows from the seed and the crossing's indices alone."""
+    return int(np.random.SeedSequence([seed, *crossing]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @torch.no_grad()

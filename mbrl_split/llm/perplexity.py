@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from mbrl_split.channels.base import Channel
 from mbrl_split.errors import InvalidInputError
+from mbrl_split.llm.generate import transmission_seed
 from mbrl_split.llm.split_model import SplitModel
 from mbrl_split.llm.windows import cut_windows, window_nll
 
@@ -124,7 +124,7 @@ def perplexity(
         states = model.prefix(ids[:, :-1])
         clean[rows], _ = window_nll(model.suffix(states[-1], model.n_layers), ids, cap)
         for draw in range(draws):
-            seeds = [_seed(seed, window_index, draw) for window_index in range(start, start + len(ids))]
+            seeds = [transmission_seed(seed, window_index, draw) for window_index in range(start, start + len(ids))]
             received = channel(states[split], seeds=seeds)
             nll[draw, rows], capped[draw, rows] = window_nll(model.suffix(received, split), ids, cap)
     per_window, mean = nll.mean(0), nll.mean().item()
@@ -158,8 +158,3 @@ def protocol_line(windows: int, window: int, vocabulary: int, dtype: str, draws:
         f"{windows * window} scored tokens in {windows} windows of {window} (stride {window + 1}, within documents, "
         f"remainders dropped), no BOS, capped at ln({vocabulary}), {dtype}, {draws} draw(s), seed {seed}"
     )
-
-
-def _seed(seed: int, window: int, draw: int) -> int:
-    """The channel seed of one draw of one window."""
-    return int(np.random.SeedSequence([seed, window, draw]).generate_state(1, np.uint64)[0] >> np.uint64(1))

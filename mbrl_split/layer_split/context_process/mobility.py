@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +49,8 @@ def drive_by(
     along = (way + spacing / 2) % spacing - spacing / 2
     loss = LOSS_PER_DECADE * np.log10(np.hypot(offset, along))
     rho = shadowing_correlation(context_process.speed, context_process.turn_seconds, context_process.decorrelation)
-    fresh = rng.standard_normal(turns)
-    fading = np.empty(turns)
-    fading[0] = fresh[0]
-    for t in range(1, turns):
-        fading[t] = rho * fading[t - 1] + np.sqrt(1 - rho * rho) * fresh[t]
-    snr = -loss + shadowing * fading
+    fading = accumulate(rng.standard_normal(turns), lambda z, fresh: rho * z + np.sqrt(1 - rho * rho) * fresh)
+    snr = -loss + shadowing * np.array(list(fading))
     return np.asarray(snr - np.median(snr))
 
 

@@ -257,7 +257,7 @@ class SessionVector(SplitVector):
 
     def bill(self, state: State, split: ArrayLike) -> Turn:
         """What the turn costs at the given splits, (n,)."""
-        snr = self._snr(self.level(state))
+        snr = snr_of_level(self.scenario, self.level(state))
         return self.prices.turn(split, state["split"], snr, self._loads[state["edge"]], state["turn"])
 
     def allowed(self, state: State) -> NDArray[np.bool_]:
@@ -288,9 +288,6 @@ class SessionVector(SplitVector):
         snr = self._trace[(state["place"] - delay) % len(self._trace)]
         return np.asarray(np.clip(snr if self._is_snr else 10 ** (-snr / 20), column.low, column.high))
 
-    def _snr(self, level: Array) -> Array:
-        return snr_of_level(self.scenario, level)
-
     def _turn(self, state: State, action: NDArray[Any]) -> tuple[Splits, Turn, Array]:
         """The split after the move, the bill, and the share of the load term that it takes."""
         memo = self._turn_memo
@@ -319,7 +316,7 @@ class SessionVector(SplitVector):
         fits = self.prices.fits(targets, turn)
         seconds = None
         if self.costs.deadline is not None:
-            snr = self._snr(self.known_level(state))[:, None]
+            snr = snr_of_level(self.scenario, self.known_level(state))[:, None]
             load = self._loads[state["edge"]][:, None]
             seconds = self.prices.turn(targets, state["split"][:, None], snr, load, turn).seconds
         return allowed_of(fits, seconds, self.costs.deadline, targets)

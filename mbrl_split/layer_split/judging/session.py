@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -131,13 +130,8 @@ class SessionJudge(DamageJudge):
     @cached_property
     def discretisation_error(self) -> float:
         """|planned − the same on a grid twice as fine|, reward per turn."""
-        fine = [
-            SessionModel(
-                self.scenario, self.n_layers, self._damage(p), bins=2 * self._bins, charges=2 * self._charges - 1
-            ).value
-            for p in PARTS
-        ]
-        return abs(self.planned - float(np.mean(fine)))
+        fine = self._grids(2 * self._bins, 2 * self._charges - 1)
+        return abs(self.planned - float(np.mean([m.value for m in fine])))
 
     # ---- judging ----------------------------------------------------------------------------------------------------
 
@@ -146,16 +140,14 @@ class SessionJudge(DamageJudge):
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
-    def _damage(self, part: Part) -> Callable[[Array], Array]:
-        return lambda X: self._expected(X, part=part)[0]
+    def _grids(self, bins: int, charges: int) -> list[SessionModel]:
+        """One per part."""
+        damages = [lambda X, part=part: self._expected(X, part=part)[0] for part in PARTS]
+        return [SessionModel(self.scenario, self.n_layers, d, bins=bins, charges=charges) for d in damages]
 
     @cached_property
     def _models(self) -> list[SessionModel]:
-        """One per part."""
-        return [
-            SessionModel(self.scenario, self.n_layers, self._damage(p), bins=self._bins, charges=self._charges)
-            for p in PARTS
-        ]
+        return self._grids(self._bins, self._charges)
 
     def _crosswise(self, rule: Any) -> Array:
         """Values of a rule planned on the one part and rolled out on the other, (2, sessions)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -193,10 +194,10 @@ class TableOracle(Oracle):
         records["clean_nll"] = self.table.clean_nll[found.windows][:, None]
         records["nll"] = np.minimum(records["clean_nll"] + damage, self.table.about["cap"])
         damage = records["nll"] - records["clean_nll"]
-        by_window = damage.mean(axis=1)
+        mean, std_error = _mean_and_error(damage.mean(axis=1))
         return Measurement(
-            mean=by_window.mean(axis=1),
-            std_error=by_window.std(axis=1, ddof=1) / math.sqrt(count) if count > 1 else np.full(n, np.nan),
+            mean=mean,
+            std_error=std_error,
             size=np.full(n, plain.size),
             # A table holds single precision, in which a capped window may come back just below the cap.
             n_capped=(records["nll"] >= self.table.about["cap"] * (1 - 1e-6)).sum(axis=(1, 2)),
@@ -245,12 +246,9 @@ class TableOracle(Oracle):
         comparison between splits or contexts.
         """
         x, place = self._rows(X)
-        weights = self.grid.weights(x[:, self._intensity], self._fading(x))
-        curves = self._by_window[:, self.windows_of(part)]
-        values = np.empty((len(x), curves.shape[1]))
-        for p in np.unique(place):
-            rows = place == p
-            values[rows] = weights[rows] @ curves[p].T
+        values = np.empty((len(x), len(self.windows_of(part))))
+        for rows, found in self._read_curves(x, place, part):
+            values[rows] = found
         return values
 
     @property
@@ -355,28 +353,34 @@ class TableOracle(Oracle):
         damage = (self._fine.reshape(-1)[flat] * weight).sum(axis=-1)
         return gains.reshape(found.u.shape), damage.reshape(found.u.shape)
 
-    def _statistics(self, weights: Floats, curves: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard error between windows, (n,) each, of weights (n, knots) on curves (windows, knots)."""
-        values = weights @ curves.T
-        n = values.shape[1]
-        error = values.std(axis=1, ddof=1) / math.sqrt(n) if n > 1 else np.full(len(values), np.nan)
-        return values.mean(axis=1), error
-
-    def _integrate(self, x: Floats, place: NDArray[np.int64], part: Share | None) -> tuple[Floats, Floats]:
+    def _read_curves(
+        self, x: Floats, place: NDArray[np.int64], part: Share | None
+    ) -> Iterator[tuple[NDArray[np.bool_], Floats]]:
+        """Split by split: which rows ask for it, and their expected damages by window, (rows, windows)."""
         weights = self.grid.weights(x[:, self._intensity], self._fading(x))
         curves = self._by_window[:, self.windows_of(part)]
-        mean, error = np.empty(len(x)), np.empty(len(x))
         for p in np.unique(place):
-            rows = place == p
-            mean[rows], error[rows] = self._statistics(weights[rows], curves[p])
+            yield place == p, weights[place == p] @ curves[p].T
+
+    def _integrate(self, x: Floats, place: NDArray[np.int64], part: Share | None) -> tuple[Floats, Floats]:
+        mean, error = np.empty(len(x)), np.empty(len(x))
+        for rows, values in self._read_curves(x, place, part):
+            mean[rows], error[rows] = _mean_and_error(values)
         return mean, error
 
     def _tabulate(self, part: Share | None) -> Landscape:
         assert self._shape is not None
         nodes, weights = node_weights(self.grid, self.columns[self._intensity], self._shape)
         curves = self._by_window[:, self.windows_of(part)]
-        values = np.stack([np.stack(self._statistics(weights, own), axis=-1) for own in curves])
+        values = np.stack([np.stack(_mean_and_error(weights @ own.T), axis=-1) for own in curves])
         return Landscape.of(nodes, values)
+
+
+def _mean_and_error(values: Floats) -> tuple[Floats, Floats]:
+    """Mean over windows and its standard error, (n,) each, of damages (n, windows)."""
+    n = values.shape[1]
+    error = values.std(axis=1, ddof=1) / math.sqrt(n) if n > 1 else np.full(len(values), np.nan)
+    return values.mean(axis=1), error
 
 
 @cache
