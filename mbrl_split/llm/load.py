@@ -72,11 +72,7 @@ def n_layers_of(name: str | os.PathLike[str]) -> int:
     """
     source, local = _locate(os.fspath(name))
     with quiet():
-        from transformers import AutoConfig
-
-        local = local or not _hub_reachable()
-        _check_config(source, local)
-        config = AutoConfig.from_pretrained(source, local_files_only=local, trust_remote_code=False)
+        config = _check_config(source, local or not _hub_reachable())
     return int(config.get_text_config().num_hidden_layers)
 
 
@@ -106,8 +102,8 @@ def _card(folder: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
-def _check_config(source: str, local: bool) -> None:
-    """Refuse by the config alone what cannot be a causal LM, before anything large is downloaded."""
+def _check_config(source: str, local: bool) -> Any:
+    """The config; refuse by it alone what cannot be a causal LM, before anything large is downloaded."""
     from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
     try:
@@ -132,6 +128,7 @@ def _check_config(source: str, local: bool) -> None:
         raise UnsupportedError(f"model {source} is an encoder-decoder model: the cut needs one stack of decoder layers")
     if type(config) not in AutoModelForCausalLM._model_mapping:
         raise UnsupportedError(f"model {source} ({config.model_type}) is no causal language model")
+    return config
 
 
 def _hub_reachable() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -272,8 +272,8 @@ class _GridPolicy(Policy):
         found = np.zeros((len(unit), m.targets.shape[1]))
         for di, dj in product((0, 1), repeat=2):
             weight = (i_way if di else 1 - i_way) * (b_way if dj else 1 - b_way)
-            at: tuple[Any, ...] = (turn.astype(np.int64), i + di, load, b + dj, split)
-            at = (at[0], np.minimum(at[1], m._bins - 1), load, np.minimum(at[3], len(m._charges) - 1), split)
+            noise, charge = np.minimum(i + di, m._bins - 1), np.minimum(b + dj, len(m._charges) - 1)
+            at = (turn.astype(np.int64), noise, load, charge, split)
             values = m._tables[0][1][self.rule][at] if tables is None else tables[(static, *at)]
             found += weight[:, None] * values
         return found
