@@ -14,7 +14,7 @@ from mbrl_split.bench.parts import stand_in
 from mbrl_split.bench.runner import build_method
 from mbrl_split.bench.suite import Algorithm, Cell, Suite, SuiteData
 from mbrl_split.errors import InvalidInputError, MbrlSplitError
-from mbrl_split.evaluation.posed import layer_splits, pose
+from mbrl_split.evaluation.posed import Posed, layer_splits, pose
 from mbrl_split.registry import BASELINES, unknown
 from mbrl_split.settings import check_names, read_assignment, read_settings
 
@@ -76,10 +76,12 @@ def _validated(raw: dict[str, Any]) -> SuiteData:
     try:
         return TypeAdapter(SuiteData).validate_python(raw)
     except ValidationError as error:
-        first = error.errors()[0]
+        # Of a problem that is neither a name nor a mapping both forms complain; a misspelt field knows most.
+        first = max(error.errors(), key=lambda e: e["type"] == "unexpected_keyword_argument")
         *where, last = (str(part) for part in first["loc"])
         if first["type"] == "unexpected_keyword_argument":
-            owner = Algorithm if where else SuiteData
+            owner = {"": SuiteData, "problems": Posed}.get(where[0] if where else "", Algorithm)
+            where = [part for part in where if part != Posed.__name__]  # no field of the file
             message = unknown("field", last, [f.name for f in dataclasses.fields(owner)])
         else:
             message = f"{first['msg'][:1].lower()}{first['msg'][1:]}"
@@ -130,6 +132,7 @@ def _check(suite: Suite, written: list[str], *, narrowed: bool) -> None:
             pose(entry, suite.home)
         except MbrlSplitError as error:
             raise InvalidInputError(f"{entry.label}: {error}") from None
+        need([p.label for p in posed].count(entry.label) <= 1, f"problem {entry.label!r} stands there twice")
         labels = [a.algorithm for a in d.algorithms if a.runs_in(entry)]
         twice = next((label for label in labels if labels.count(label) > 1), None)
         need(twice is None, f"algorithm {twice!r} stands there twice in {entry.label!r}")

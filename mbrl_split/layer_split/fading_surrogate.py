@@ -33,7 +33,15 @@ def window_rows(X: ArrayLike, windows: NDArray[np.void]) -> tuple[Array, Array, 
 
     Returns:
         Rows (k, d + 1) whose last column is the gain, damages (k,) in nats/token, and the query of each as its group.
+
+    Raises:
+        InvalidInputError: The records are of something else than windows.
     """
+    needed = ("query", "gain", "nll", "clean_nll")
+    if missing := [name for name in needed if name not in (windows.dtype.names or ())]:
+        raise InvalidInputError(
+            f"a fading surrogate learns from text windows: the measurements' records have no {', '.join(missing)}"
+        )
     query = np.asarray(windows["query"], dtype=np.int64)
     rows = np.column_stack([np.asarray(X, dtype=np.float64)[query], windows["gain"]])
     return rows, np.asarray(windows["nll"] - windows["clean_nll"], dtype=np.float64), query

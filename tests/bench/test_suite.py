@@ -80,6 +80,9 @@ def test_a_suite_wide_budget_on_the_command_line_caps_every_algorithm(tmp_path: 
         ({"algorithms": [{"algorithm": "ppo-x", "agent": "ppo"}]}, ["ppo-x", "source"]),
         ({"algorithms": [{"algorithm": "x", "baseline": "no_such"}]}, ["no_such"]),
         ({"algorithms": [{"algorithm": "random"}, {"algorithm": "random"}]}, ["twice"]),
+        ({"problems": ["gymm"]}, ["gymm", "did you mean 'gym'"]),
+        ({"problems": [{"problem": "gym", "setings": {}}]}, ["problems.0.setings", "did you mean 'settings'"]),
+        ({"problems": [{"problem": "gym", "settings": {"env_id": "CartPole-v1"}}] * 2}, ["'gym' stands there twice"]),
         ({"overrides": {"equalised": {"episode_stepz": 3}}}, ["episode_stepz", "episode_steps"]),
     ],
 )

@@ -7,7 +7,7 @@ from scipy import special, stats
 from mbrl_split.columns import Column
 from mbrl_split.errors import InvalidInputError, UnsupportedError
 from mbrl_split.layer_split import FadingSurrogate, TableOracle, window_rows
-from mbrl_split.oracles import Ledger
+from mbrl_split.oracles import FunctionOracle, Ledger
 from mbrl_split.surrogates import GPSurrogate, Prediction, Surrogate, TabulatedSurrogate, load_surrogate
 from mbrl_split.surrogates.prediction import MASS, SCORES, QuantilePrediction
 
@@ -185,3 +185,11 @@ def test_rows_of_a_ledger_are_learnt_window_by_window():
         surrogate.update_rows(rest)
     np.testing.assert_array_equal(ours.predict(fresh).mean, hand.predict(fresh).mean)
     np.testing.assert_array_equal(table.predict(fresh).mean, TabulatedSurrogate(hand, 9).predict(fresh).mean)
+
+
+def test_records_of_something_else_are_refused():
+    columns = (Column("split", "1", 1, 11, "ordinal"), Column("noise", "1", 0.1, 1.0, "log"))
+    ledger = Ledger(FunctionOracle(lambda X: X[:, 1] / X[:, 0], columns))
+    ledger.measure([[4, 0.5], [5, 0.2]], seeds=[0, 1])
+    with pytest.raises(InvalidInputError, match="records have no gain, nll, clean_nll"):
+        FadingSurrogate(GPSurrogate()).fit_rows(ledger.rows(), columns=columns)
